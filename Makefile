@@ -1,0 +1,58 @@
+# The few commands a person needs. `make test` installs what the tests need and runs them all.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PACKAGES := conntrack nftables iproute2
+
+.PHONY: run test deps lint rust python examples bench clean
+
+## The main job, on a private kube-like table.
+run:
+	cargo run --release --example reconcile
+
+## Everything: Rust, Python, examples, lints.
+test: deps lint rust examples python
+
+## Debian packages (as root) the kernel tests call: conntrack, nft, ip.
+deps:
+	@missing=; for program in conntrack nft ip; do \
+	    command -v $$program >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ]; then \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y $(PACKAGES); \
+	    else \
+	        echo "the tests need the programs conntrack, nft and ip: install $(PACKAGES)" >&2; exit 1; \
+	    fi; \
+	fi
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+rust:
+	cargo test --locked
+
+examples:
+	cargo run --release --locked --example reconcile -- --entries 50000
+	cargo run --release --locked --example plain_desired_state
+
+## The Python package, in a virtual environment of its own.
+python: $(BIN)/python
+	$(BIN)/pip install --quiet --upgrade "./python[test]"
+	cd python && ../$(BIN)/ruff check . ../examples && ../$(BIN)/ruff format --check . ../examples
+	cd python && ../$(BIN)/mypy
+	cd python && ../$(BIN)/python -P -m mypy.stubtest ctnetlink --mypy-config-file pyproject.toml
+	cd python && ../$(BIN)/python -P -m pytest -q
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+## Figures, as ratios within one run. See benches/.
+bench:
+	cargo bench --locked
+
+clean:
+	cargo clean
+	rm -rf $(VENV)

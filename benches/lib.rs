@@ -1,0 +1,1 @@
+//! Nothing here: the benches are `*.rs` beside this file, run with `make bench`.

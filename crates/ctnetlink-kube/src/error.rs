@@ -1,0 +1,56 @@
+//! What can be wrong with the input.
+
+/// Shorthand for a result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What is wrong with the input, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no text.
+    #[error(
+        "the document is empty; expected the output of `kubectl get services,endpointslices -A -o \
+         json`"
+    )]
+    Empty,
+
+    /// Not JSON, or cut short.
+    #[error("the document is not valid JSON: {0}")]
+    Json(serde_json::Error),
+
+    /// JSON, but not a `v1` `List`.
+    #[error(
+        "the document is not a v1 List ({what}); expected the output of `kubectl get \
+         services,endpointslices -A -o json`"
+    )]
+    NotAList {
+        /// What it is instead.
+        what: String,
+    },
+
+    /// An object has a value that cannot be used.
+    #[error("{object}: {field}: {problem}")]
+    Object {
+        /// Kind, namespace and name, or the position in the list.
+        object: String,
+        /// Path of the field, such as `spec.ports[0].port`.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// Usable services, and no EndpointSlice at all: half of the input is missing.
+    #[error(
+        "{services} usable service port(s) but not one EndpointSlice in the document: every entry \
+         would count as stale; get both with `kubectl get services,endpointslices -A -o json`, or \
+         say that this is meant"
+    )]
+    NoEndpointSlices {
+        /// How many usable service ports there are.
+        services: usize,
+    },
+
+    /// The core refused the state.
+    #[error(transparent)]
+    State(#[from] ctnetlink::Error),
+}

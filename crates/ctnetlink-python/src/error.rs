@@ -1,0 +1,49 @@
+//! Errors: `OSError` with a true errno wherever there is one, so that `PermissionError`,
+//! `FileNotFoundError` and their siblings come out by themselves.
+
+use std::io;
+use std::path::PathBuf;
+
+use ctnetlink::Error;
+use pyo3::create_exception;
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+create_exception!(
+    ctnetlink,
+    DecodeError,
+    PyValueError,
+    "An answer of the kernel is not what the protocol says, or was cut."
+);
+create_exception!(
+    ctnetlink,
+    DumpInterrupted,
+    PyRuntimeError,
+    "The kernel marked a dump as inconsistent; try again."
+);
+
+/// Turns a library error into an exception.
+pub(crate) fn raise(error: Error) -> PyErr {
+    let text = error.to_string();
+    match (&error, error.raw_os_error()) {
+        (Error::Invalid(_), _) => PyValueError::new_err(text),
+        (Error::DumpInterrupted, _) => DumpInterrupted::new_err(text),
+        // Two arguments, or errno would be None and the subclass plain OSError.
+        (_, Some(errno)) => PyOSError::new_err((errno, text)),
+        (_, None) => DecodeError::new_err(text),
+    }
+}
+
+/// The same for a file that cannot be read.
+pub(crate) fn raise_io(error: &io::Error, path: PathBuf) -> PyErr {
+    let errno = error.raw_os_error().unwrap_or(0);
+    PyOSError::new_err((errno, error.to_string(), path.into_os_string()))
+}
+
+/// The same for input in Kubernetes' form.
+pub(crate) fn raise_kube(error: ctnetlink_kube::Error) -> PyErr {
+    match error {
+        ctnetlink_kube::Error::State(error) => raise(error),
+        error => PyValueError::new_err(error.to_string()),
+    }
+}

@@ -1,0 +1,136 @@
+//! `Filter`: criteria by keyword, combined with `&`, `|` and `~`.
+
+use std::net::IpAddr;
+
+use ctnetlink::{Family, Protocol, Status};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::error::raise;
+use crate::flow::Flow;
+
+/// Which entries are meant.
+#[pyclass(frozen, eq, module = "ctnetlink", name = "Filter")]
+#[derive(Clone, PartialEq)]
+pub(crate) struct Filter(pub(crate) ctnetlink::Filter);
+
+/// A mark, or a mark and its mask.
+#[derive(FromPyObject)]
+enum Mark {
+    Whole(u32),
+    Masked((u32, u32)),
+}
+
+/// A protocol by name or number.
+#[derive(FromPyObject)]
+pub(crate) enum AnyProtocol {
+    Number(u8),
+    Name(String),
+}
+
+impl AnyProtocol {
+    pub(crate) fn get(self) -> PyResult<Protocol> {
+        match self {
+            AnyProtocol::Number(number) => Ok(Protocol(number)),
+            AnyProtocol::Name(name) => name.parse().map_err(raise),
+        }
+    }
+}
+
+#[pymethods]
+impl Filter {
+    #[new]
+    #[pyo3(signature = (
+        *, family=None, protocol=None, orig_src=None, orig_dst=None, reply_src=None,
+        reply_dst=None, orig_src_port=None, orig_dst_port=None, reply_src_port=None,
+        reply_dst_port=None, status=None, status_unset=None, mark=None, zone=None
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        family: Option<&str>,
+        protocol: Option<AnyProtocol>,
+        orig_src: Option<IpAddr>,
+        orig_dst: Option<IpAddr>,
+        reply_src: Option<IpAddr>,
+        reply_dst: Option<IpAddr>,
+        orig_src_port: Option<u16>,
+        orig_dst_port: Option<u16>,
+        reply_src_port: Option<u16>,
+        reply_dst_port: Option<u16>,
+        status: Option<u32>,
+        status_unset: Option<u32>,
+        mark: Option<Mark>,
+        zone: Option<u16>,
+    ) -> PyResult<Self> {
+        use ctnetlink::Filter as F;
+        let family = family.map(str::parse::<Family>).transpose().map_err(raise)?;
+        let protocol = protocol.map(AnyProtocol::get).transpose()?;
+        [
+            family.map(F::family),
+            protocol.map(F::protocol),
+            orig_src.map(F::orig_src),
+            orig_dst.map(F::orig_dst),
+            reply_src.map(F::reply_src),
+            reply_dst.map(F::reply_dst),
+            orig_src_port.map(F::orig_src_port),
+            orig_dst_port.map(F::orig_dst_port),
+            reply_src_port.map(F::reply_src_port),
+            reply_dst_port.map(F::reply_dst_port),
+            status.map(|bits| F::status_set(Status::from_bits_retain(bits))),
+            status_unset.map(|bits| F::status_unset(Status::from_bits_retain(bits))),
+            mark.map(|mark| match mark {
+                Mark::Whole(value) => F::mark(value),
+                Mark::Masked((value, mask)) => F::mark_masked(value, mask),
+            }),
+            zone.map(F::zone),
+        ]
+        .into_iter()
+        .flatten()
+        .reduce(|all, one| all & one)
+        .map(Filter)
+        .ok_or_else(|| PyValueError::new_err("an empty filter is not a filter: name a criterion"))
+    }
+
+    fn matches(&self, flow: &Flow) -> bool {
+        self.0.matches(&flow.0)
+    }
+
+    fn __and__(&self, other: &Filter) -> Filter {
+        Filter(self.0.clone() & other.0.clone())
+    }
+
+    fn __or__(&self, other: &Filter) -> Filter {
+        Filter(self.0.clone() | other.0.clone())
+    }
+
+    fn __invert__(&self) -> Filter {
+        Filter(!self.0.clone())
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<ctnetlink.Filter {}>", self.0)
+    }
+}
+
+/// The filter of a call that takes one, or its keywords, or neither.
+pub(crate) fn from_call(
+    py: Python<'_>,
+    filter: Option<&Filter>,
+    criteria: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Option<ctnetlink::Filter>> {
+    match (filter, criteria.filter(|criteria| !criteria.is_empty())) {
+        (filter, None) => Ok(filter.map(|filter| filter.0.clone())),
+        (None, Some(criteria)) => {
+            let made = py.get_type::<Filter>().call((), Some(criteria))?;
+            Ok(Some(made.cast::<Filter>()?.get().0.clone()))
+        }
+        (Some(_), Some(_)) => {
+            Err(PyTypeError::new_err("give a Filter or keywords, not both; combine filters with &"))
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The native half of the Python package `ctnetlink`: thin classes over the Rust crate. What they
+//! mean is documented in the stubs (`python/ctnetlink/_ctnetlink.pyi`) and the Rust crate.
+
+mod desired;
+mod error;
+mod filter;
+mod flow;
+mod handle;
+mod report;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _ctnetlink {
+    #[pymodule_export]
+    use crate::desired::DesiredState;
+    #[pymodule_export]
+    use crate::error::{DecodeError, DumpInterrupted};
+    #[pymodule_export]
+    use crate::filter::Filter;
+    #[pymodule_export]
+    use crate::flow::{Flow, Icmp, Tuple};
+    #[pymodule_export]
+    use crate::handle::{Conntrack, Deletions, Dump};
+    #[pymodule_export]
+    use crate::report::{FamilyReport, Reasons, Removal, Report};
+
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,67 @@
+//! The command socket: short exchanges, one at a time.
+
+use crate::error::{Error, Operation, Result};
+use crate::reply::Reply;
+use crate::socket::{RECEIVE_CAPACITY, Socket};
+use crate::wire::Messages;
+
+/// A socket with its buffer and its own count of sequence numbers. Dumps have sockets of their
+/// own, so nothing but answers to commands arrives here.
+#[derive(Debug)]
+pub(crate) struct Command {
+    socket: Socket,
+    buffer: Vec<u8>,
+    next_sequence: u32,
+}
+
+impl Command {
+    pub(crate) fn new(socket: Socket) -> Command {
+        Command { socket, buffer: Vec::with_capacity(RECEIVE_CAPACITY), next_sequence: 1 }
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Reserves consecutive sequence numbers and returns the first. 0 is never used: events have
+    /// it.
+    pub(crate) fn reserve(&mut self, count: usize) -> u32 {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        if self.next_sequence > u32::MAX - count {
+            self.next_sequence = 1;
+        }
+        let end = self.next_sequence.saturating_add(count);
+        std::mem::replace(&mut self.next_sequence, end)
+    }
+
+    /// Sends a datagram and hands over every message that is queued in answer to it.
+    ///
+    /// Nothing is waited for: when send returns, the kernel has executed the requests and queued
+    /// all answers (it works inside `sendmsg`). True if the receive buffer overflowed, so that
+    /// some are missing.
+    pub(crate) fn exchange(
+        &mut self,
+        operation: Operation,
+        datagram: &[u8],
+        mut each: impl FnMut(u32, Reply<'_>) -> Result<()>,
+    ) -> Result<bool> {
+        let mut lost = false;
+        self.socket.send(operation, datagram)?;
+        loop {
+            match self.socket.try_receive(operation, &mut self.buffer) {
+                Ok(true) => {}
+                Ok(false) => return Ok(lost),
+                // Reported once, before what did fit.
+                Err(Error::Overrun { .. }) => {
+                    lost = true;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            for message in Messages::new(&self.buffer) {
+                let message = message.map_err(|source| Error::decode(operation, source))?;
+                each(message.sequence, Reply::of(operation, message))?;
+            }
+        }
+    }
+}

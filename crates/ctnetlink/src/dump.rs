@@ -1,0 +1,213 @@
+//! Reading the table: a streaming cursor of its own socket and one buffer.
+
+use std::fmt;
+use std::ops::Range;
+
+use netlink_packet_core::NLM_F_DUMP_INTR;
+
+use crate::error::{Error, Operation, Result};
+use crate::filter::{Filter, KernelPart, Plan};
+use crate::flow::{Flow, FlowRef, Index};
+use crate::reply::Reply;
+use crate::request;
+use crate::socket::{RECEIVE_CAPACITY, Socket};
+use crate::wire::Messages;
+
+/// A running dump. Made by [`Conntrack::dump`](crate::Conntrack::dump).
+///
+/// [`next`](Dump::next) lends one entry at a time out of the receive buffer; memory does not
+/// depend on the size of the table. Whoever wants values of their own iterates
+/// ([`IntoIterator`] yields `Result<Flow>`).
+///
+/// A dump is not a snapshot. An entry that exists all the while is reported at least once; one
+/// that is inserted meanwhile may be missing, and after a removal one may come twice. Resizing
+/// the kernel's hash table (`nf_conntrack_buckets`) can hide entries, and the kernel does not tell.
+///
+/// Dropping a dump ends it.
+///
+/// ```no_run
+/// # fn f() -> ctnetlink::Result<()> {
+/// let ct = ctnetlink::Conntrack::open()?;
+/// let mut dump = ct.dump(None)?;
+/// while let Some(flow) = dump.next()? {
+///     println!("{flow}");
+/// }
+/// println!("{} entries", dump.received());
+/// # Ok(()) }
+/// ```
+pub struct Dump {
+    socket: Socket,
+    buffer: Vec<u8>,
+    /// Offset of the next message in the buffer.
+    offset: usize,
+    filter: Option<Filter>,
+    /// Requests not sent yet; the one under way is not among them.
+    remaining: std::vec::IntoIter<KernelPart>,
+    pushdown: String,
+    sequence: u32,
+    received: u64,
+    interrupted: bool,
+    finished: bool,
+}
+
+impl Dump {
+    /// Sends the first request and waits for the first answer, so that a refusal shows here.
+    pub(crate) fn start(socket: Socket, filter: Option<&Filter>) -> Result<Dump> {
+        let plan = filter.map_or_else(|| Ok(Plan::everything()), Filter::plan)?;
+        let pushdown = plan.requests.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let mut dump = Dump {
+            socket,
+            buffer: Vec::with_capacity(RECEIVE_CAPACITY),
+            offset: 0,
+            filter: filter.cloned(),
+            remaining: plan.requests.into_iter(),
+            pushdown,
+            sequence: 0,
+            received: 0,
+            interrupted: false,
+            finished: false,
+        };
+        dump.send_next()?;
+        dump.receive()?;
+        if let Some(Ok(first)) = Messages::new(&dump.buffer).next()
+            && let Reply::Error(error) = Reply::of(Operation::Dump, first)
+        {
+            return Err(error);
+        }
+        Ok(dump)
+    }
+
+    /// The next entry that matches the filter; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// Whatever makes the result incomplete: a datagram that was cut or lost, an end that does
+    /// not come, an entry that cannot be read. The dump is over then.
+    #[allow(clippy::should_implement_trait)] // lends from self, which Iterator cannot
+    pub fn next(&mut self) -> Result<Option<FlowRef<'_>>> {
+        match self.advance() {
+            Ok(Some((range, index))) => Ok(Some(FlowRef::from_index(&self.buffer[range], index))),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.finished = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads to the end and says how many entries matched.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Dump::next).
+    pub fn count(mut self) -> Result<u64> {
+        let mut count = 0;
+        while self.next()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// How many entries came from the kernel so far, matching or not.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// What the kernel was asked to filter, in the words of the filter; empty for nothing, with
+    /// `; ` between requests. Every entry is matched again here, whatever it says.
+    pub fn pushdown(&self) -> &str {
+        &self.pushdown
+    }
+
+    /// Finds the next entry and says where it lies. Lending it is left to the caller, because a
+    /// borrow that is returned from inside the loop would last through the whole loop.
+    fn advance(&mut self) -> Result<Option<(Range<usize>, Index)>> {
+        let decode = |source| Error::decode(Operation::Dump, source);
+        while !self.finished {
+            let mut messages = Messages::resume(&self.buffer, self.offset);
+            let Some(message) = messages.next() else {
+                self.receive()?;
+                continue;
+            };
+            let message = message.map_err(decode)?;
+            self.offset = messages.offset();
+            if message.sequence != self.sequence {
+                continue;
+            }
+            self.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+            match Reply::of(Operation::Dump, message) {
+                Reply::Data(message) => {
+                    self.received += 1;
+                    let index = Index::parse(message.payload).map_err(decode)?;
+                    let flow = FlowRef::from_index(message.payload, index);
+                    if self.filter.as_ref().is_none_or(|filter| filter.matches(&flow)) {
+                        let start = message.payload_offset;
+                        return Ok(Some((start..start + message.payload.len(), index)));
+                    }
+                }
+                Reply::Done if self.interrupted => return Err(Error::DumpInterrupted),
+                Reply::Done => self.send_next()?,
+                Reply::Error(error) => return Err(error),
+                Reply::Ack | Reply::Noise => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends the next request of the plan; without one the dump is finished.
+    fn send_next(&mut self) -> Result<()> {
+        match self.remaining.next() {
+            Some(part) => {
+                self.sequence += 1;
+                self.socket.send(Operation::Dump, &request::dump(self.sequence, &part))
+            }
+            None => {
+                self.finished = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<()> {
+        self.offset = 0;
+        self.socket.receive(Operation::Dump, &mut self.buffer)
+    }
+}
+
+impl fmt::Debug for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dump")
+            .field("filter", &self.filter.as_ref().map(ToString::to_string))
+            .field("received", &self.received)
+            .field("finished", &self.finished)
+            .finish_non_exhaustive()
+    }
+}
+
+impl IntoIterator for Dump {
+    type Item = Result<Flow>;
+    type IntoIter = Flows;
+
+    fn into_iter(self) -> Flows {
+        Flows(self)
+    }
+}
+
+/// The entries of a [`Dump`] as values of their own. After an error it ends.
+#[derive(Debug)]
+pub struct Flows(Dump);
+
+impl Flows {
+    /// The dump behind it, for its figures.
+    pub fn dump(&self) -> &Dump {
+        &self.0
+    }
+}
+
+impl Iterator for Flows {
+    type Item = Result<Flow>;
+
+    fn next(&mut self) -> Option<Result<Flow>> {
+        self.0.next().map(|flow| flow.map(|flow| flow.to_owned())).transpose()
+    }
+}

@@ -1,0 +1,339 @@
+//! One error type, which says what was attempted, what the kernel answered, and what to do.
+
+use std::fmt;
+use std::io;
+
+/// Shorthand for a result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What was being done when something went wrong. It is the first word of the error text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Opening the socket, or entering the namespace it belongs to.
+    Open,
+    /// Reading the entry count and limit.
+    Count,
+    /// Dumping the table.
+    Dump,
+    /// Deleting entries.
+    Delete,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Operation::Open => "open",
+            Operation::Count => "count",
+            Operation::Dump => "dump",
+            Operation::Delete => "delete",
+        })
+    }
+}
+
+/// Everything that can go wrong.
+///
+/// Match on the predicates ([`is_not_found`](Error::is_not_found) and its siblings) rather than
+/// on variants, and show the text to people: it ends with the remedy where one is known.
+///
+/// ```
+/// # fn f(ct: &ctnetlink::Conntrack, flow: &ctnetlink::Flow) -> ctnetlink::Result<()> {
+/// match ct.delete(flow) {
+///     Err(e) if e.is_not_found() => Ok(()), // somebody was faster
+///     other => other,
+/// }
+/// # }
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel refused a request (`NLMSG_ERROR`, or an error code in `NLMSG_DONE`).
+    #[error("{}", KernelText { operation: *operation, errno: *errno, message: message.as_deref(), offset: *offset })]
+    Kernel {
+        /// What was attempted.
+        operation: Operation,
+        /// The positive errno.
+        errno: i32,
+        /// The kernel's own words (extended ack), where it has some.
+        message: Option<String>,
+        /// Offset of the offending attribute in the request, where the kernel says.
+        offset: Option<u32>,
+    },
+
+    /// A system call on the socket or on the namespace failed.
+    #[error("{operation}: {call}: {source}{}", remedy_suffix(*operation, source.raw_os_error()))]
+    Io {
+        /// What was attempted.
+        operation: Operation,
+        /// The system call, or the file it was about.
+        call: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+
+    /// The kernel has no ctnetlink: requests that are always valid get `EINVAL`, or the socket
+    /// cannot be had at all.
+    #[error(
+        "{operation}: this kernel does not offer ctnetlink ({}); load it with `modprobe \
+         nf_conntrack_netlink`, or use a kernel built with CONFIG_NF_CT_NETLINK",
+        errno_text(*errno)
+    )]
+    NotSupported {
+        /// What was attempted.
+        operation: Operation,
+        /// The errno that showed it.
+        errno: i32,
+    },
+
+    /// The socket's receive buffer overflowed (`ENOBUFS`): answers were lost, although the
+    /// requests were executed.
+    #[error(
+        "{operation}: answers of the kernel were lost, the socket's receive buffer overflowed \
+         (ENOBUFS); try again"
+    )]
+    Overrun {
+        /// What was attempted.
+        operation: Operation,
+    },
+
+    /// A datagram did not fit the receive buffer, so a part of it was lost.
+    #[error("{operation}: a datagram of {length} bytes was cut to {capacity}")]
+    Truncated {
+        /// What was attempted.
+        operation: Operation,
+        /// Real length of the datagram, bytes.
+        length: usize,
+        /// What the buffer held, bytes.
+        capacity: usize,
+    },
+
+    /// The kernel marked the dump as inconsistent (`NLM_F_DUMP_INTR`).
+    #[error("dump: interrupted, the result is not complete; try again")]
+    DumpInterrupted,
+
+    /// The answer, or its end, did not come.
+    #[error("{operation}: the kernel did not finish its answer within {seconds} s")]
+    NoAnswer {
+        /// What was attempted.
+        operation: Operation,
+        /// How long the wait was.
+        seconds: u64,
+    },
+
+    /// The bytes of an answer are not what the protocol says.
+    #[error("{operation}: malformed message: {source}")]
+    Decode {
+        /// What was attempted.
+        operation: Operation,
+        /// Where and what.
+        source: DecodeError,
+    },
+
+    /// An argument cannot be used. Nothing was sent.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Error {
+    #[cold]
+    pub(crate) fn kernel(operation: Operation, errno: i32) -> Self {
+        Error::Kernel { operation, errno, message: None, offset: None }
+    }
+
+    #[cold]
+    pub(crate) fn io(operation: Operation, call: &'static str, source: io::Error) -> Self {
+        match source.raw_os_error() {
+            // socket() says this where the kernel has no NETLINK_NETFILTER.
+            Some(errno @ (libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT)) => {
+                Error::NotSupported { operation, errno }
+            }
+            Some(libc::ENOBUFS) => Error::Overrun { operation },
+            _ => Error::Io { operation, call, source },
+        }
+    }
+
+    #[cold]
+    pub(crate) fn decode(operation: Operation, source: DecodeError) -> Self {
+        Error::Decode { operation, source }
+    }
+
+    /// The errno behind the error, where there is one: the kernel's answer or the failed system
+    /// call.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        match self {
+            Error::Kernel { errno, .. } | Error::NotSupported { errno, .. } => Some(*errno),
+            Error::Io { source, .. } => source.raw_os_error(),
+            Error::Overrun { .. } => Some(libc::ENOBUFS),
+            Error::NoAnswer { .. } => Some(libc::ETIMEDOUT),
+            Error::DumpInterrupted => Some(libc::EINTR),
+            Error::Invalid(_) => Some(libc::EINVAL),
+            Error::Truncated { .. } | Error::Decode { .. } => None,
+        }
+    }
+
+    /// The entry does not exist (any more), or is another one: `ENOENT`.
+    pub fn is_not_found(&self) -> bool {
+        self.raw_os_error() == Some(libc::ENOENT)
+    }
+
+    /// `CAP_NET_ADMIN` is missing: `EPERM` or `EACCES`.
+    pub fn is_permission_denied(&self) -> bool {
+        matches!(self.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+    }
+
+    /// The kernel does not offer ctnetlink.
+    pub fn is_not_supported(&self) -> bool {
+        matches!(self, Error::NotSupported { .. })
+    }
+
+    /// Something was lost on the way ([`Overrun`](Error::Overrun),
+    /// [`Truncated`](Error::Truncated), [`DumpInterrupted`](Error::DumpInterrupted)): the same
+    /// call may succeed when repeated.
+    pub fn is_incomplete(&self) -> bool {
+        matches!(self, Error::Overrun { .. } | Error::Truncated { .. } | Error::DumpInterrupted)
+    }
+}
+
+/// Bytes that are not what the protocol says: what is wrong, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at offset {offset}")]
+pub struct DecodeError {
+    /// What is wrong, with the name of the attribute.
+    pub what: &'static str,
+    /// Offset in the bytes that were being read.
+    pub offset: usize,
+}
+
+impl DecodeError {
+    #[cold]
+    pub(crate) fn new(what: &'static str, offset: usize) -> Self {
+        DecodeError { what, offset }
+    }
+}
+
+struct KernelText<'a> {
+    operation: Operation,
+    errno: i32,
+    message: Option<&'a str>,
+    offset: Option<u32>,
+}
+
+impl fmt::Display for KernelText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.operation, errno_text(self.errno))?;
+        if let Some(message) = self.message {
+            write!(f, ": {message}")?;
+        }
+        if let Some(offset) = self.offset {
+            write!(f, " (attribute at offset {offset} of the request)")?;
+        }
+        f.write_str(&remedy_suffix(self.operation, Some(self.errno)))
+    }
+}
+
+/// "Operation not permitted (EPERM, errno 1)" without the standard library's "(os error 1)".
+pub(crate) fn errno_text(errno: i32) -> String {
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    match errno_name(errno) {
+        Some(name) => format!("{text} ({name}, errno {errno})"),
+        None => format!("{text} (errno {errno})"),
+    }
+}
+
+/// The symbolic name of the errnos ctnetlink answers with (shared notes of the kernel interface,
+/// chapters 1.5, 2, 5 and 8).
+pub(crate) fn errno_name(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        libc::EPERM => "EPERM",
+        libc::ENOENT => "ENOENT",
+        libc::EINTR => "EINTR",
+        libc::ENOMEM => "ENOMEM",
+        libc::EACCES => "EACCES",
+        libc::EBUSY => "EBUSY",
+        libc::EEXIST => "EEXIST",
+        libc::EINVAL => "EINVAL",
+        libc::EMFILE => "EMFILE",
+        libc::ENOSPC => "ENOSPC",
+        libc::ERANGE => "ERANGE",
+        libc::EOPNOTSUPP => "EOPNOTSUPP",
+        libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
+        libc::EAFNOSUPPORT => "EAFNOSUPPORT",
+        libc::ENOBUFS => "ENOBUFS",
+        libc::ETIMEDOUT => "ETIMEDOUT",
+        _ => return None,
+    })
+}
+
+fn remedy_suffix(operation: Operation, errno: Option<i32>) -> String {
+    let remedy = match (operation, errno) {
+        (Operation::Open, Some(libc::EPERM)) => {
+            "entering another network namespace needs CAP_SYS_ADMIN in the user namespaces of both: \
+             run as root"
+        }
+        (Operation::Open, Some(libc::EINVAL)) => "the file is not a network namespace",
+        (_, Some(libc::EPERM)) => {
+            "this needs CAP_NET_ADMIN in the user namespace that owns the network namespace: run as \
+             root, grant the capability, or work in a namespace of your own (`unshare -Urn`)"
+        }
+        (_, Some(libc::EMFILE)) => "close some files, or raise the limit with `ulimit -n`",
+        _ => return String::new(),
+    };
+    format!("; {remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_names_operation_errno_and_remedy() {
+        let text = Error::kernel(Operation::Dump, libc::EPERM).to_string();
+        assert!(
+            text.starts_with("dump: Operation not permitted (EPERM, errno 1); this needs"),
+            "{text}"
+        );
+        assert!(text.contains("CAP_NET_ADMIN") && text.contains("unshare -Urn"), "{text}");
+    }
+
+    #[test]
+    fn the_kernels_words_are_kept() {
+        let error = Error::Kernel {
+            operation: Operation::Count,
+            errno: libc::ERANGE,
+            message: Some("Attribute failed policy validation".into()),
+            offset: Some(20),
+        };
+        let text = error.to_string();
+        assert!(text.contains("Attribute failed policy validation"), "{text}");
+        assert!(text.contains("offset 20"), "{text}");
+    }
+
+    #[test]
+    fn a_kernel_without_netfilter_is_not_supported() {
+        for errno in [libc::EPROTONOSUPPORT, libc::EAFNOSUPPORT] {
+            let error = Error::io(Operation::Open, "socket", io::Error::from_raw_os_error(errno));
+            assert!(error.is_not_supported());
+            assert!(error.to_string().contains("modprobe nf_conntrack_netlink"), "{error}");
+            assert_eq!(error.raw_os_error(), Some(errno));
+        }
+    }
+
+    #[test]
+    fn predicates() {
+        assert!(Error::kernel(Operation::Delete, libc::ENOENT).is_not_found());
+        assert!(Error::kernel(Operation::Delete, libc::EPERM).is_permission_denied());
+        assert!(!Error::kernel(Operation::Delete, libc::EPERM).is_not_found());
+        let lost = Error::io(Operation::Dump, "recv", io::Error::from_raw_os_error(libc::ENOBUFS));
+        assert!(lost.is_incomplete());
+        assert!(Error::DumpInterrupted.is_incomplete());
+        assert!(
+            Error::Truncated { operation: Operation::Dump, length: 9, capacity: 8 }.is_incomplete()
+        );
+    }
+
+    #[test]
+    fn unknown_errnos_still_print() {
+        assert!(errno_text(4095).contains("errno 4095"));
+    }
+}

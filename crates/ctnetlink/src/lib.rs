@@ -1,0 +1,87 @@
+//! Linux connection tracking, straight from the kernel: dump, count, filter, delete, and reconcile
+//! the conntrack table over ctnetlink.
+//!
+//! ```no_run
+//! use ctnetlink::{Conntrack, DesiredState, Filter, Profile, Protocol, Reconciler};
+//! # use std::net::{IpAddr, SocketAddr};
+//! # fn f(vip: IpAddr, dead: IpAddr, alive: SocketAddr) -> ctnetlink::Result<()> {
+//! let ct = Conntrack::open()?; // or Conntrack::open_in(netns_file)
+//! println!("{} of {}", ct.count()?, ct.limit()?);
+//!
+//! let dns = Filter::protocol(Protocol::UDP) & Filter::orig_dst_port(53);
+//! let mut dump = ct.dump(&dns)?;
+//! while let Some(flow) = dump.next()? { // borrowed, nothing allocated
+//!     if flow.reply().src() == dead {
+//!         ct.delete(&flow)?;
+//!     }
+//! }
+//!
+//! // The main job: remove exactly the entries whose backend no longer serves.
+//! let desired = DesiredState::builder().udp(vip, 53).backends([alive]).build()?;
+//! let report = Reconciler::new(Profile::Strict).run(&ct, &desired)?;
+//! println!("{report}");
+//! # Ok(()) }
+//! ```
+//!
+//! # The house
+//!
+//! A room imports only from floors below it. Floors 1 to 4 and `request` never see a socket.
+//!
+//! | floor | rooms | what lives there |
+//! | --- | --- | --- |
+//! | 1 | [`uapi`], `error` | kernel constants; one error type |
+//! | 2 | [`wire`] | borrowed message and attribute iterators: bytes in, views out |
+//! | 3 | `tuple`, `proto`, `status`, `flow` | the model: [`Flow`] and its view [`FlowRef`] |
+//! | 4 | `filter`, `desired`, `history`, `verdict` | pure judgement: which entries are meant, which are stale |
+//! | 5 | `request`, `reply`, `socket` | bytes out, answers in; the only `unsafe` |
+//! | 6 | `command`, `dump`, `batch`, `stats` | operations on a socket |
+//! | 7 | `conntrack` | [`Conntrack`], the handle that offers them |
+//! | 8 | `reconcile` | [`Reconciler`]: runs the passes and reports |
+//!
+//! # What never happens
+//!
+//! * A delete never widens: each is pinned to one dumped entry by reply tuple, zone and id.
+//! * A kernel filter never decides: what comes back is matched again here.
+//! * No healthy entry dies in a race: an entry re-created toward a live backend between dump and
+//!   delete has another reply tuple, and survives.
+//! * Nothing is silently lost: a cut or missing answer is an error or a count in the report.
+//! * Only the kernel is believed, every wait ends, and no bytes make it panic.
+#![deny(missing_docs)]
+#![cfg(target_os = "linux")]
+
+mod batch;
+mod command;
+mod conntrack;
+mod desired;
+mod dump;
+mod error;
+mod filter;
+mod flow;
+mod history;
+mod proto;
+mod reconcile;
+mod reply;
+mod request;
+#[cfg(test)]
+mod sample;
+mod socket;
+mod stats;
+mod status;
+mod tuple;
+pub mod uapi;
+mod verdict;
+pub mod wire;
+
+pub use batch::Outcome;
+pub use conntrack::{Conntrack, Deletions};
+pub use desired::{DesiredState, DesiredStateBuilder, Endpoint, Frontend, ServiceKey, ServicePort};
+pub use dump::{Dump, Flows};
+pub use error::{DecodeError, Error, Operation, Result};
+pub use filter::Filter;
+pub use flow::{Flow, FlowRef};
+pub use history::History;
+pub use proto::{Protocol, ProtocolState, SctpState, TcpState};
+pub use reconcile::{FamilyReport, Progress, Reasons, Reconciler, Removal, Report};
+pub use status::Status;
+pub use tuple::{Family, Icmp, Tuple};
+pub use verdict::{Profile, Reason, Rules, Scope, Verdict};

@@ -1,0 +1,346 @@
+//! Transport protocols and what conntrack knows of their state.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
+use crate::uapi::protoinfo as uapi;
+use crate::wire::Attributes;
+
+/// A transport protocol number (`IPPROTO_*`). Prints, and parses from, the name `conntrack` uses
+/// or the number.
+///
+/// ```
+/// use ctnetlink::Protocol;
+/// assert_eq!("udp".parse::<Protocol>()?, Protocol::UDP);
+/// assert_eq!(Protocol::UDPLITE.to_string(), "udplite");
+/// assert_eq!("89".parse::<Protocol>()?, Protocol(89));
+/// # Ok::<(), ctnetlink::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Protocol(pub u8);
+
+const NAMES: [(Protocol, &str); 8] = [
+    (Protocol::ICMP, "icmp"),
+    (Protocol::TCP, "tcp"),
+    (Protocol::UDP, "udp"),
+    (Protocol::DCCP, "dccp"),
+    (Protocol::GRE, "gre"),
+    (Protocol::ICMPV6, "icmpv6"),
+    (Protocol::SCTP, "sctp"),
+    (Protocol::UDPLITE, "udplite"),
+];
+
+impl Protocol {
+    /// ICMP for IPv4, 1.
+    pub const ICMP: Protocol = Protocol(1);
+    /// TCP, 6.
+    pub const TCP: Protocol = Protocol(6);
+    /// UDP, 17.
+    pub const UDP: Protocol = Protocol(17);
+    /// DCCP, 33. Tracked up to Linux 6.16; later it is a protocol without ports.
+    pub const DCCP: Protocol = Protocol(33);
+    /// GRE, 47. Its "ports" are the keys.
+    pub const GRE: Protocol = Protocol(47);
+    /// ICMP for IPv6, 58.
+    pub const ICMPV6: Protocol = Protocol(58);
+    /// SCTP, 132.
+    pub const SCTP: Protocol = Protocol(132);
+    /// UDP-Lite, 136. Not UDP.
+    pub const UDPLITE: Protocol = Protocol(136);
+
+    /// The name, where the protocol has one here.
+    pub fn name(self) -> Option<&'static str> {
+        NAMES.iter().find(|(protocol, _)| *protocol == self).map(|(_, name)| *name)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.pad(name),
+            None => fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+impl fmt::Debug for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Protocol({self})")
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = Error;
+
+    /// Accepts the names above in any case, and numbers.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let by_name = NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
+        match (by_name, text.parse()) {
+            (Some((protocol, _)), _) => Ok(*protocol),
+            (None, Ok(number)) => Ok(Protocol(number)),
+            (None, Err(_)) => Err(Error::Invalid(format!(
+                "unknown protocol {text:?}: expected tcp, udp, udplite, sctp, icmp, icmpv6, gre, \
+                 dccp or a number from 0 to 255"
+            ))),
+        }
+    }
+}
+
+/// State of a TCP entry (`enum tcp_conntrack`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TcpState {
+    /// No state: a created entry that has seen no packet.
+    None,
+    /// SYN seen.
+    SynSent,
+    /// SYN and SYN-ACK seen.
+    SynRecv,
+    /// Established.
+    Established,
+    /// First FIN seen.
+    FinWait,
+    /// The FIN was acknowledged.
+    CloseWait,
+    /// Both FINs seen.
+    LastAck,
+    /// Last ACK seen.
+    TimeWait,
+    /// Reset.
+    Close,
+    /// SYN seen from both sides.
+    SynSent2,
+    /// A number this crate does not know.
+    Other(u8),
+}
+
+impl From<u8> for TcpState {
+    fn from(number: u8) -> Self {
+        match number {
+            0 => TcpState::None,
+            1 => TcpState::SynSent,
+            2 => TcpState::SynRecv,
+            3 => TcpState::Established,
+            4 => TcpState::FinWait,
+            5 => TcpState::CloseWait,
+            6 => TcpState::LastAck,
+            7 => TcpState::TimeWait,
+            8 => TcpState::Close,
+            9 => TcpState::SynSent2,
+            other => TcpState::Other(other),
+        }
+    }
+}
+
+impl fmt::Display for TcpState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            TcpState::None => "NONE",
+            TcpState::SynSent => "SYN_SENT",
+            TcpState::SynRecv => "SYN_RECV",
+            TcpState::Established => "ESTABLISHED",
+            TcpState::FinWait => "FIN_WAIT",
+            TcpState::CloseWait => "CLOSE_WAIT",
+            TcpState::LastAck => "LAST_ACK",
+            TcpState::TimeWait => "TIME_WAIT",
+            TcpState::Close => "CLOSE",
+            TcpState::SynSent2 => "SYN_SENT2",
+            TcpState::Other(number) => return fmt::Display::fmt(number, f),
+        })
+    }
+}
+
+/// State of an SCTP entry (`enum sctp_conntrack`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SctpState {
+    /// No state.
+    None,
+    /// Closed.
+    Closed,
+    /// INIT seen.
+    CookieWait,
+    /// COOKIE ECHO seen.
+    CookieEchoed,
+    /// Established.
+    Established,
+    /// SHUTDOWN seen from the original side.
+    ShutdownSent,
+    /// SHUTDOWN seen from the reply side.
+    ShutdownRecd,
+    /// SHUTDOWN ACK seen.
+    ShutdownAckSent,
+    /// HEARTBEAT seen on a new path.
+    HeartbeatSent,
+    /// A number this crate does not know.
+    Other(u8),
+}
+
+impl From<u8> for SctpState {
+    fn from(number: u8) -> Self {
+        match number {
+            0 => SctpState::None,
+            1 => SctpState::Closed,
+            2 => SctpState::CookieWait,
+            3 => SctpState::CookieEchoed,
+            4 => SctpState::Established,
+            5 => SctpState::ShutdownSent,
+            6 => SctpState::ShutdownRecd,
+            7 => SctpState::ShutdownAckSent,
+            8 => SctpState::HeartbeatSent,
+            other => SctpState::Other(other),
+        }
+    }
+}
+
+impl fmt::Display for SctpState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            SctpState::None => "NONE",
+            SctpState::Closed => "CLOSED",
+            SctpState::CookieWait => "COOKIE_WAIT",
+            SctpState::CookieEchoed => "COOKIE_ECHOED",
+            SctpState::Established => "ESTABLISHED",
+            SctpState::ShutdownSent => "SHUTDOWN_SENT",
+            SctpState::ShutdownRecd => "SHUTDOWN_RECD",
+            SctpState::ShutdownAckSent => "SHUTDOWN_ACK_SENT",
+            SctpState::HeartbeatSent => "HEARTBEAT_SENT",
+            SctpState::Other(number) => return fmt::Display::fmt(number, f),
+        })
+    }
+}
+
+/// What `CTA_PROTOINFO` says. Members the kernel left out are `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProtocolState {
+    /// TCP.
+    Tcp {
+        /// State.
+        state: Option<TcpState>,
+        /// Window scale of the original direction (shift count).
+        wscale_orig: Option<u8>,
+        /// Window scale of the reply direction.
+        wscale_reply: Option<u8>,
+        /// Flags of the original direction (`IP_CT_TCP_FLAG_*`).
+        flags_orig: Option<u8>,
+        /// Flags of the reply direction.
+        flags_reply: Option<u8>,
+    },
+    /// SCTP.
+    Sctp {
+        /// State.
+        state: Option<SctpState>,
+        /// Verification tag of the original direction, big endian as on the wire.
+        vtag_orig: Option<u32>,
+        /// Verification tag of the reply direction.
+        vtag_reply: Option<u32>,
+    },
+    /// DCCP, up to Linux 6.16.
+    Dccp {
+        /// State (`enum ct_dccp_states`).
+        state: Option<u8>,
+        /// Role of the original direction: 0 client, 1 server.
+        role: Option<u8>,
+        /// Handshake sequence number.
+        handshake_seq: Option<u64>,
+    },
+}
+
+impl ProtocolState {
+    /// Reads the value of `CTA_PROTOINFO`. `None` for a protocol this crate does not know.
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+        let outer = Attributes::new(value).flatten().next()?;
+        let member = |kind| Attributes::find(outer.value, kind);
+        let byte = |kind| member(kind).and_then(|a| a.u8());
+        match outer.kind {
+            uapi::TCP => Some(ProtocolState::Tcp {
+                state: byte(uapi::TCP_STATE).map(TcpState::from),
+                wscale_orig: byte(uapi::TCP_WSCALE_ORIGINAL),
+                wscale_reply: byte(uapi::TCP_WSCALE_REPLY),
+                flags_orig: byte(uapi::TCP_FLAGS_ORIGINAL),
+                flags_reply: byte(uapi::TCP_FLAGS_REPLY),
+            }),
+            uapi::SCTP => Some(ProtocolState::Sctp {
+                state: byte(uapi::SCTP_STATE).map(SctpState::from),
+                vtag_orig: member(uapi::SCTP_VTAG_ORIGINAL).and_then(|a| a.be32()),
+                vtag_reply: member(uapi::SCTP_VTAG_REPLY).and_then(|a| a.be32()),
+            }),
+            uapi::DCCP => Some(ProtocolState::Dccp {
+                state: byte(uapi::DCCP_STATE),
+                role: byte(uapi::DCCP_ROLE),
+                handshake_seq: member(uapi::DCCP_HANDSHAKE_SEQ).and_then(|a| a.be64()),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ProtocolState {
+    /// The state alone, as `conntrack -L` prints it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProtocolState::Tcp { state: Some(state), .. } => fmt::Display::fmt(state, f),
+            ProtocolState::Sctp { state: Some(state), .. } => fmt::Display::fmt(state, f),
+            ProtocolState::Dccp { state: Some(state), .. } => fmt::Display::fmt(state, f),
+            _ => f.pad("NONE"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_round_trip() {
+        for number in 0..=255 {
+            let protocol = Protocol(number);
+            assert_eq!(protocol.to_string().parse::<Protocol>().unwrap(), protocol);
+        }
+        assert_eq!("UDP".parse::<Protocol>().unwrap(), Protocol::UDP);
+        let error = "256".parse::<Protocol>().unwrap_err().to_string();
+        assert!(error.contains("\"256\"") && error.contains("udplite"), "{error}");
+    }
+
+    #[test]
+    fn states_have_the_kernels_names() {
+        assert_eq!(TcpState::from(3).to_string(), "ESTABLISHED");
+        assert_eq!(TcpState::from(9).to_string(), "SYN_SENT2");
+        assert_eq!(TcpState::from(77), TcpState::Other(77));
+        assert_eq!(SctpState::from(8).to_string(), "HEARTBEAT_SENT");
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn tcp_and_sctp_nests() {
+        let tcp = [
+            48, 0, 1, 0x80, 5, 0, 1, 0, 3, 0, 0, 0, 5, 0, 2, 0, 7, 0, 0, 0, 5, 0, 3, 0, 8, 0, 0, 0,
+            6, 0, 4, 0, 0x23, 0, 0, 0, 6, 0, 5, 0, 0x2b, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        assert_eq!(
+            ProtocolState::parse(&tcp),
+            Some(ProtocolState::Tcp {
+                state: Some(TcpState::Established),
+                wscale_orig: Some(7),
+                wscale_reply: Some(8),
+                flags_orig: Some(0x23),
+                flags_reply: Some(0x2b),
+            })
+        );
+        let sctp = [
+            28, 0, 3, 0x80, 5, 0, 1, 0, 4, 0, 0, 0, 8, 0, 2, 0, 1, 2, 3, 4, 8, 0, 3, 0, 5, 6, 7, 8,
+        ];
+        assert_eq!(
+            ProtocolState::parse(&sctp),
+            Some(ProtocolState::Sctp {
+                state: Some(SctpState::Established),
+                vtag_orig: Some(0x0102_0304),
+                vtag_reply: Some(0x0506_0708),
+            })
+        );
+        assert_eq!(ProtocolState::parse(&[4, 0, 9, 0]), None);
+        assert_eq!(ProtocolState::parse(&[]), None);
+    }
+}

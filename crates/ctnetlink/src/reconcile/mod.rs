@@ -1,0 +1,239 @@
+//! Runs the rules over the table: one streamed pass per family, deletes in batches, one re-check.
+
+mod report;
+
+use std::fmt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use self::report::{FamilyReport, Reasons, Removal, Report};
+use crate::batch::DeleteBatch;
+use crate::conntrack::Conntrack;
+use crate::desired::DesiredState;
+use crate::error::Result;
+use crate::filter::Filter;
+use crate::history::History;
+use crate::proto::Protocol;
+use crate::tuple::Family;
+use crate::verdict::{Profile, Rules, Scope, Verdict};
+
+/// How long after the first pass the re-check runs, unless told otherwise.
+const RECHECK_DELAY: Duration = Duration::from_millis(100);
+/// Entries between two calls of the progress callback.
+const PROGRESS_INTERVAL: u64 = 4096;
+
+/// Removes the entries that are stale with respect to a desired state, and only those.
+///
+/// Each run makes one pass over the table per family (none for a family without frontends), filtered
+/// in the kernel to what could be stale. Nothing is collected: memory does not depend on the size
+/// of the table. A stale entry is deleted by its reply tuple, zone and id as dumped, so that one
+/// which was re-created toward a live backend in the meantime survives.
+///
+/// If a pass deleted anything, one more follows after a short delay: an entry whose first packet
+/// was in flight when the rules changed is in no dump until a moment later.
+///
+/// The reconciler remembers, between runs, which frontends have vanished; keep it, and change
+/// the rules of the packet filter *before* calling [`run`](Reconciler::run).
+///
+/// ```no_run
+/// # fn f(desired: ctnetlink::DesiredState) -> ctnetlink::Result<()> {
+/// use ctnetlink::{Conntrack, Profile, Reconciler};
+/// let ct = Conntrack::open()?;
+/// let report = Reconciler::new(Profile::Strict).run(&ct, &desired)?;
+/// println!("{report}");
+/// # Ok(()) }
+/// ```
+pub struct Reconciler {
+    scope: Scope,
+    dry_run: bool,
+    recheck: Option<Duration>,
+    history: History,
+    progress: Option<Box<ProgressCallback>>,
+}
+
+type ProgressCallback = dyn FnMut(&Progress) + Send;
+
+/// Where a run is, for the callback of [`Reconciler::on_progress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Family being scanned.
+    pub family: Family,
+    /// 1 for the first pass, 2 for the re-check.
+    pub pass: u32,
+    /// Entries received in this family, over all passes.
+    pub scanned: u64,
+    /// Stale entries found in this family, over all passes.
+    pub stale: u64,
+}
+
+impl Reconciler {
+    /// A reconciler that looks at UDP in all zones and re-checks after 100 ms.
+    pub fn new(profile: Profile) -> Self {
+        Reconciler {
+            scope: Scope { profile, ..Scope::default() },
+            dry_run: false,
+            recheck: Some(RECHECK_DELAY),
+            history: History::default(),
+            progress: None,
+        }
+    }
+
+    /// Looks at these protocols instead of UDP alone.
+    #[must_use]
+    pub fn protocols(mut self, protocols: impl IntoIterator<Item = Protocol>) -> Self {
+        self.scope.protocols = protocols.into_iter().collect();
+        self
+    }
+
+    /// Looks at these zones only, instead of all.
+    #[must_use]
+    pub fn zones(mut self, zones: impl IntoIterator<Item = u16>) -> Self {
+        self.scope.zones = Some(zones.into_iter().collect());
+        self
+    }
+
+    /// Judges and counts, but deletes nothing and remembers nothing.
+    #[must_use]
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// Delay before the second pass; `None` for no second pass.
+    #[must_use]
+    pub fn recheck(mut self, delay: Option<Duration>) -> Self {
+        self.recheck = delay;
+        self
+    }
+
+    /// The desired state of the last run, if an earlier process made it: its frontends that have
+    /// vanished are cleaned.
+    #[must_use]
+    pub fn previous(mut self, previous: DesiredState) -> Self {
+        self.history = History::after(previous);
+        self
+    }
+
+    /// Calls back every few thousand entries and at the end of each pass.
+    #[must_use]
+    pub fn on_progress(mut self, callback: impl FnMut(&Progress) + Send + 'static) -> Self {
+        self.progress = Some(Box::new(callback));
+        self
+    }
+
+    /// Makes the table agree with the desired state.
+    ///
+    /// # Errors
+    ///
+    /// Only if nothing could be scanned at all. What goes wrong after that is in the report: a
+    /// pass that ended early in [`FamilyReport::error`], deletes that failed in
+    /// [`FamilyReport::failures`].
+    pub fn run(&mut self, ct: &Conntrack, desired: &DesiredState) -> Result<Report> {
+        let started = Instant::now();
+        let rules = Rules::new(desired, &self.history, &self.scope);
+        let mut families = Family::ALL.map(FamilyReport::new);
+        let filters = Family::ALL.map(|family| rules.filter(family));
+
+        for (report, filter) in families.iter_mut().zip(&filters) {
+            if let Some(filter) = filter {
+                self.pass(ct, &rules, filter, report);
+            }
+        }
+        if families.iter().all(|family| family.scanned == 0)
+            && let Some(error) = families.iter_mut().find_map(|family| family.error.take())
+        {
+            return Err(error);
+        }
+        if let (Some(delay), true) = (self.recheck, families.iter().any(|f| f.deleted > 0)) {
+            thread::sleep(delay);
+            for (report, filter) in families.iter_mut().zip(&filters) {
+                if let (Some(filter), true) = (filter, report.deleted > 0) {
+                    self.pass(ct, &rules, filter, report);
+                }
+            }
+        }
+
+        let report = Report {
+            profile: self.scope.profile,
+            dry_run: self.dry_run,
+            elapsed: started.elapsed(),
+            node_ports_judged: rules.node_ports_judged(),
+            families,
+        };
+        if !self.dry_run {
+            self.history.record(desired, report.succeeded());
+        }
+        Ok(report)
+    }
+
+    /// One streamed pass. What stops it is noted in the report.
+    fn pass(&mut self, ct: &Conntrack, rules: &Rules, filter: &Filter, report: &mut FamilyReport) {
+        report.passes += 1;
+        let mut batch = DeleteBatch::default();
+        if let Err(error) = self.stream(ct, rules, filter, report, &mut batch) {
+            report.error.get_or_insert(error);
+        }
+        // Also after an error: what was found stale up to there is stale.
+        if let Err(error) = ct.execute(&mut batch, |outcome| report.outcome(outcome)) {
+            report.error.get_or_insert(error);
+        }
+        report.close_pass(self.dry_run);
+        self.tell(report);
+    }
+
+    fn stream(
+        &mut self,
+        ct: &Conntrack,
+        rules: &Rules,
+        filter: &Filter,
+        report: &mut FamilyReport,
+        batch: &mut DeleteBatch,
+    ) -> Result<()> {
+        let before = report.scanned;
+        let mut dump = ct.dump(filter)?;
+        report.pushdown = dump.pushdown().to_owned();
+        let mut next_call = report.scanned + PROGRESS_INTERVAL;
+        loop {
+            let flow = dump.next()?;
+            let Some(flow) = flow else { break };
+            if let Verdict::Stale(reason) = rules.verdict(&flow) {
+                report.found(&flow, reason);
+                if !self.dry_run {
+                    batch.push(&flow)?;
+                }
+            }
+            report.scanned = before + dump.received();
+            if batch.is_full() {
+                ct.execute(batch, |outcome| report.outcome(outcome))?;
+            }
+            if report.scanned >= next_call {
+                next_call = report.scanned + PROGRESS_INTERVAL;
+                self.tell(report);
+            }
+        }
+        report.scanned = before + dump.received();
+        Ok(())
+    }
+
+    fn tell(&mut self, report: &FamilyReport) {
+        if let Some(callback) = &mut self.progress {
+            callback(&Progress {
+                family: report.family,
+                pass: report.passes,
+                scanned: report.scanned,
+                stale: report.reasons.total(),
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Reconciler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reconciler")
+            .field("scope", &self.scope)
+            .field("dry_run", &self.dry_run)
+            .field("recheck", &self.recheck)
+            .finish_non_exhaustive()
+    }
+}

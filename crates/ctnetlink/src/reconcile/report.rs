@@ -1,0 +1,323 @@
+//! What a run did: figures, and one screen of text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::batch::Outcome;
+use crate::desired::Frontend;
+use crate::error::{Error, errno_text};
+use crate::flow::Flow;
+use crate::tuple::Family;
+use crate::verdict::{Profile, Reason};
+
+/// Groups shown by frontend, backend and reason; more are only counted, so that the report stays
+/// on one screen and memory stays constant.
+const REMOVALS_SHOWN: usize = 8;
+
+/// What a run of the [`Reconciler`](crate::Reconciler) found and did.
+///
+/// `Display` is one screen of text for people.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Whose rules were followed.
+    pub profile: Profile,
+    /// Nothing was deleted; `stale` says what would have been.
+    pub dry_run: bool,
+    /// Wall time, the delay before the re-check included.
+    pub elapsed: Duration,
+    /// False if services have node ports but no node address of their family is known, so that
+    /// flows to those ports were left alone.
+    pub node_ports_judged: bool,
+    /// IPv4, then IPv6.
+    pub families: [FamilyReport; 2],
+}
+
+/// One family's part of a [`Report`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FamilyReport {
+    /// Which.
+    pub family: Family,
+    /// Entries received, over all passes.
+    pub scanned: u64,
+    /// Stale entries: `deleted + already_gone + failed`, or in a dry run what would be deleted.
+    /// An entry that a changing table shows twice counts twice.
+    pub stale: u64,
+    /// Deleted.
+    pub deleted: u64,
+    /// Gone, or replaced by an entry toward another backend, before the delete arrived.
+    pub already_gone: u64,
+    /// Deletes the kernel refused.
+    pub failed: u64,
+    /// How often, by errno.
+    pub failures: BTreeMap<i32, u64>,
+    /// Passes over the table: 0 where nothing could be stale, 2 with the re-check.
+    pub passes: u32,
+    /// What the kernel filtered, in the words of the filter; empty without a pass.
+    pub pushdown: String,
+    /// Stale entries by reason.
+    pub reasons: Reasons,
+    /// Where the stale entries pointed: the first few groups met.
+    pub removals: Vec<Removal>,
+    /// What ended a pass early. What it had found until then was dealt with.
+    pub error: Option<Error>,
+}
+
+/// Stale entries by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Reasons {
+    /// [`Reason::BackendGone`].
+    pub backend_gone: u64,
+    /// [`Reason::BackendPortChanged`].
+    pub backend_port_changed: u64,
+    /// [`Reason::NotTranslated`].
+    pub not_translated: u64,
+    /// [`Reason::FrontendRemoved`].
+    pub frontend_removed: u64,
+}
+
+/// A group of stale entries that differ in the client only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removal {
+    /// What the clients dialled.
+    pub frontend: Frontend,
+    /// Where it led.
+    pub backend: SocketAddr,
+    /// Why that is stale.
+    pub reason: Reason,
+    /// How many entries.
+    pub count: u64,
+}
+
+impl Report {
+    /// Nothing failed: every pass came to its end and no delete was refused.
+    pub fn succeeded(&self) -> bool {
+        self.families.iter().all(|family| family.failed == 0 && family.error.is_none())
+    }
+}
+
+impl Reasons {
+    /// All of them together.
+    pub fn total(&self) -> u64 {
+        self.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Each reason with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
+        [
+            (Reason::BackendGone, self.backend_gone),
+            (Reason::BackendPortChanged, self.backend_port_changed),
+            (Reason::NotTranslated, self.not_translated),
+            (Reason::FrontendRemoved, self.frontend_removed),
+        ]
+        .into_iter()
+    }
+
+    fn add(&mut self, reason: Reason) {
+        *match reason {
+            Reason::BackendGone => &mut self.backend_gone,
+            Reason::BackendPortChanged => &mut self.backend_port_changed,
+            Reason::NotTranslated => &mut self.not_translated,
+            Reason::FrontendRemoved => &mut self.frontend_removed,
+        } += 1;
+    }
+}
+
+impl FamilyReport {
+    pub(super) fn new(family: Family) -> Self {
+        FamilyReport {
+            family,
+            scanned: 0,
+            stale: 0,
+            deleted: 0,
+            already_gone: 0,
+            failed: 0,
+            failures: BTreeMap::new(),
+            passes: 0,
+            pushdown: String::new(),
+            reasons: Reasons::default(),
+            removals: Vec::new(),
+            error: None,
+        }
+    }
+
+    pub(super) fn found<B: AsRef<[u8]>>(&mut self, flow: &Flow<B>, reason: Reason) {
+        self.reasons.add(reason);
+        let orig = flow.orig().destination();
+        let frontend = Frontend::new(orig.ip(), orig.port(), flow.protocol());
+        let backend = flow.reply().source();
+        let full = self.removals.len() >= REMOVALS_SHOWN;
+        let known = self
+            .removals
+            .iter_mut()
+            .find(|r| (r.frontend, r.backend, r.reason) == (frontend, backend, reason));
+        match known {
+            Some(group) => group.count += 1,
+            None if !full => {
+                self.removals.push(Removal { frontend, backend, reason, count: 1 });
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Deleted => self.deleted += 1,
+            Outcome::AlreadyGone => self.already_gone += 1,
+            Outcome::Failed(errno) => {
+                self.failed += 1;
+                *self.failures.entry(errno).or_default() += 1;
+            }
+        }
+    }
+
+    pub(super) fn close_pass(&mut self, dry_run: bool) {
+        self.stale = match dry_run {
+            true => self.reasons.total(),
+            false => self.deleted + self.already_gone + self.failed,
+        };
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dry = if self.dry_run { ", dry run: nothing deleted" } else { "" };
+        writeln!(
+            f,
+            "reconcile, profile {}, {:.3} s{dry}",
+            self.profile,
+            self.elapsed.as_secs_f64()
+        )?;
+        for family in &self.families {
+            write!(f, "{family}")?;
+        }
+        if !self.node_ports_judged {
+            writeln!(f, "  node ports: not judged, no node address of their family is known")?;
+        }
+        f.write_str(if self.succeeded() { "  ok" } else { "  NOT everything succeeded" })
+    }
+}
+
+impl fmt::Display for FamilyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  {}: ", self.family)?;
+        if self.passes == 0 {
+            return writeln!(f, "nothing to judge, table not read");
+        }
+        let s = if self.passes == 1 { "" } else { "es" };
+        writeln!(
+            f,
+            "scanned {} in {} pass{s}, kernel filter \"{}\"",
+            self.scanned, self.passes, self.pushdown
+        )?;
+        writeln!(
+            f,
+            "    stale {:<8} deleted {:<8} already gone {:<8} failed {}",
+            self.stale, self.deleted, self.already_gone, self.failed
+        )?;
+        for (reason, count) in self.reasons.iter().filter(|(_, count)| *count > 0) {
+            writeln!(f, "      {count:>8}  {reason}")?;
+        }
+        for removal in &self.removals {
+            writeln!(
+                f,
+                "      {:>8}  {} -> {}  ({})",
+                removal.count, removal.frontend, removal.backend, removal.reason
+            )?;
+        }
+        let shown: u64 = self.removals.iter().map(|removal| removal.count).sum();
+        if let more @ 1.. = self.reasons.total().saturating_sub(shown) {
+            writeln!(f, "      {more:>8}  toward other backends")?;
+        }
+        for (errno, count) in &self.failures {
+            writeln!(f, "    failed: {count} x {}", errno_text(*errno))?;
+        }
+        if let Some(error) = &self.error {
+            writeln!(f, "    incomplete: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_endian = "little")]
+mod tests {
+    use super::*;
+    use crate::flow::tests::dumped;
+
+    fn report() -> Report {
+        let mut families = Family::ALL.map(FamilyReport::new);
+        let ipv4 = &mut families[0];
+        ipv4.passes = 2;
+        ipv4.scanned = 10;
+        ipv4.pushdown = "ip and udp".into();
+        for outcome in [Outcome::Deleted, Outcome::AlreadyGone, Outcome::Failed(libc::EBUSY)] {
+            ipv4.found(&dumped(), Reason::BackendGone);
+            ipv4.outcome(outcome);
+        }
+        ipv4.close_pass(false);
+        Report {
+            profile: Profile::Strict,
+            dry_run: false,
+            elapsed: Duration::from_millis(12),
+            node_ports_judged: false,
+            families,
+        }
+    }
+
+    #[test]
+    fn one_screen_says_what_was_removed_and_why() {
+        let text = report().to_string();
+        for line in [
+            "reconcile, profile strict, 0.012 s",
+            "  ipv4: scanned 10 in 2 passes, kernel filter \"ip and udp\"",
+            "    stale 3        deleted 1        already gone 1        failed 1",
+            "             3  backend gone",
+            "             3  udp 10.96.0.10:53 -> 10.244.1.5:5353  (backend gone)",
+            "    failed: 1 x Device or resource busy (EBUSY, errno 16)",
+            "  ipv6: nothing to judge, table not read",
+            "  node ports: not judged, no node address of their family is known",
+            "  NOT everything succeeded",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line:?} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_dry_run_counts_what_would_be_deleted() {
+        let mut family = FamilyReport::new(Family::Ipv4);
+        family.found(&dumped(), Reason::NotTranslated);
+        family.close_pass(true);
+        assert_eq!((family.stale, family.deleted), (1, 0));
+    }
+
+    #[test]
+    fn groups_are_bounded_and_the_rest_is_counted() {
+        let mut families = Family::ALL.map(FamilyReport::new);
+        families[0].passes = 1;
+        for reason in [Reason::FrontendRemoved, Reason::BackendGone] {
+            for _ in 0..20 {
+                families[0].found(&dumped(), reason);
+            }
+        }
+        families[0].removals.truncate(1);
+        assert_eq!(families[0].removals[0].count, 20);
+        assert!(families[0].to_string().contains("20  toward other backends"));
+    }
+
+    #[test]
+    fn an_error_is_not_success() {
+        let mut report = report();
+        for family in &mut report.families {
+            family.failed = 0;
+        }
+        assert!(report.succeeded());
+        report.families[1].error = Some(Error::DumpInterrupted);
+        assert!(!report.succeeded());
+    }
+}

@@ -1,0 +1,67 @@
+//! The network namespace a handle belongs to.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::thread;
+
+use super::Socket;
+use crate::error::{Error, Operation, Result};
+
+const THREAD_NAMESPACE: &str = "/proc/thread-self/ns/net";
+
+/// A network namespace, held by a descriptor, so that it lives as long as this does.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    file: File,
+    /// Device and inode, which identify a namespace (namespaces(7)).
+    identity: (u64, u64),
+}
+
+impl Namespace {
+    /// The namespace of the calling thread (which can differ from the process's).
+    pub(crate) fn current() -> Result<Namespace> {
+        let file = File::open(THREAD_NAMESPACE)
+            .map_err(|source| Error::io(Operation::Open, THREAD_NAMESPACE, source))?;
+        Namespace::from_file(file)
+    }
+
+    /// A namespace from an open `/proc/PID/ns/net`, `/run/netns/NAME`, or the like.
+    pub(crate) fn from_file(file: File) -> Result<Namespace> {
+        let metadata =
+            file.metadata().map_err(|source| Error::io(Operation::Open, "fstat", source))?;
+        Ok(Namespace { identity: (metadata.dev(), metadata.ino()), file })
+    }
+
+    /// Opens a socket in this namespace, wherever the calling thread is.
+    ///
+    /// A socket belongs to the namespace of the thread that creates it, for good. If the calling
+    /// thread is elsewhere, a scratch thread enters the namespace, creates the socket and ends:
+    /// no thread of the caller ever moves.
+    pub(crate) fn socket(&self) -> Result<Socket> {
+        if Namespace::current().is_ok_and(|here| here.identity == self.identity) {
+            return Socket::open();
+        }
+        thread::scope(|scope| {
+            let scratch = thread::Builder::new()
+                .name("ctnetlink-netns".into())
+                .spawn_scoped(scope, || {
+                    self.enter()?;
+                    Socket::open()
+                })
+                .map_err(|source| Error::io(Operation::Open, "thread", source))?;
+            scratch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn enter(&self) -> Result<()> {
+        // SAFETY: setns takes no pointer; the descriptor is open as long as `self` is. It changes
+        // the namespace of the calling thread only, and the caller is a scratch thread.
+        let result = unsafe { libc::setns(self.file.as_raw_fd(), libc::CLONE_NEWNET) };
+        if result != 0 {
+            return Err(Error::io(Operation::Open, "setns", io::Error::last_os_error()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,422 @@
+//! Which entry is stale, and why: pure rules over one entry and the desired state.
+//!
+//! [`Rules`] is compiled once per run from the desired state and asked once per entry. It does no
+//! I/O, so it can be tested against other implementations on random tables, and reused by anyone
+//! who has a table from elsewhere.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use crate::desired::{DesiredState, Endpoint, Frontend, ServicePort};
+use crate::error::Error;
+use crate::filter::Filter;
+use crate::flow::Flow;
+use crate::history::History;
+use crate::proto::Protocol;
+use crate::tuple::Family;
+
+/// Whose idea of "stale" is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Profile {
+    /// Never deletes what may be healthy. The default.
+    ///
+    /// Node ports are judged at the node addresses only; a frontend shared by several services is
+    /// served by the backends of all of them; frontends that vanished are cleaned until a run
+    /// succeeded; an untranslated flow to the node's own address is a host service and lives; an
+    /// endpoint that says only `ready: false` does not serve.
+    #[default]
+    Strict,
+    /// The predicate of kube-proxy's newest generation (kubernetes#141371), faults included:
+    /// node ports match whatever the destination address, and of two services that share a
+    /// frontend the last one wins.
+    KubeProxy,
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Profile::Strict => "strict",
+            Profile::KubeProxy => "kube-proxy",
+        })
+    }
+}
+
+impl FromStr for Profile {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "strict" => Ok(Profile::Strict),
+            "kube-proxy" => Ok(Profile::KubeProxy),
+            _ => Err(Error::Invalid(format!(
+                "unknown profile {text:?}: expected strict or kube-proxy"
+            ))),
+        }
+    }
+}
+
+/// Why an entry is stale. The order is the order of the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Reason {
+    /// No service owns the frontend any more.
+    FrontendRemoved,
+    /// The entry was made before the rules existed: the "backend" is the frontend itself.
+    NotTranslated,
+    /// The backend's address serves the frontend, but on another port.
+    BackendPortChanged,
+    /// The backend does not serve the frontend.
+    BackendGone,
+}
+
+impl Reason {
+    /// The name used in reports: `backend_gone` and so on.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::FrontendRemoved => "frontend_removed",
+            Reason::NotTranslated => "not_translated",
+            Reason::BackendPortChanged => "backend_port_changed",
+            Reason::BackendGone => "backend_gone",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Reason::FrontendRemoved => "frontend removed",
+            Reason::NotTranslated => "not translated",
+            Reason::BackendPortChanged => "backend port changed",
+            Reason::BackendGone => "backend gone",
+        })
+    }
+}
+
+/// The judgement on one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Healthy, or none of our business.
+    Keep,
+    /// To be removed.
+    Stale(Reason),
+}
+
+/// What to look at. Everything else is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// Whose rules.
+    pub profile: Profile,
+    /// Protocols judged; UDP by default.
+    pub protocols: Vec<Protocol>,
+    /// Zones judged; `None` means all. Each entry is deleted in its own zone.
+    pub zones: Option<Vec<u16>>,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Scope { profile: Profile::default(), protocols: vec![Protocol::UDP], zones: None }
+    }
+}
+
+/// The compiled rules of one run.
+///
+/// ```
+/// use ctnetlink::{DesiredState, FlowRef, History, Rules, Scope, Verdict};
+/// # use std::net::{IpAddr, SocketAddr};
+/// # let (vip, a): (IpAddr, SocketAddr) = ("10.96.0.10".parse()?, "10.244.1.5:53".parse()?);
+/// let desired = DesiredState::builder().udp(vip, 53).backends([a]).build()?;
+/// let rules = Rules::new(&desired, &History::default(), &Scope::default());
+/// # fn f(rules: Rules, flow: FlowRef<'_>) {
+/// if let Verdict::Stale(reason) = rules.verdict(&flow) {
+///     println!("{reason}: {flow}");
+/// }
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Rules {
+    scope: Scope,
+    ipv4: FamilyRules,
+    ipv6: FamilyRules,
+    node_ports_judged: bool,
+}
+
+/// The rules of one family: families never mix.
+#[derive(Debug, Default)]
+struct FamilyRules {
+    frontends: HashMap<Frontend, Backends>,
+    /// `kube-proxy` only: node ports, which there match whatever the address.
+    node_ports: HashMap<(Protocol, u16), Backends>,
+    /// `strict` only: an untranslated flow to one of these is a host service's.
+    node_addresses: Vec<IpAddr>,
+}
+
+/// The serving endpoints of a frontend, sorted.
+#[derive(Debug, Default)]
+struct Backends {
+    serving: Vec<SocketAddr>,
+    /// No live service owns the frontend.
+    removed: bool,
+}
+
+/// What the rules read of an entry. Nothing else may influence a verdict.
+struct Entry {
+    frontend: Frontend,
+    backend: SocketAddr,
+}
+
+impl Rules {
+    /// Compiles the rules for a desired state, given what earlier ones left to clean up.
+    pub fn new(desired: &DesiredState, history: &History, scope: &Scope) -> Rules {
+        let mut rules = Rules {
+            scope: scope.clone(),
+            ipv4: FamilyRules::default(),
+            ipv6: FamilyRules::default(),
+            node_ports_judged: true,
+        };
+        match scope.profile {
+            Profile::Strict => rules.fill_strict(desired, history),
+            Profile::KubeProxy => rules.fill_kube_proxy(desired, history),
+        }
+        for family in [&mut rules.ipv4, &mut rules.ipv6] {
+            for backends in family.frontends.values_mut().chain(family.node_ports.values_mut()) {
+                backends.serving.sort_unstable();
+                backends.serving.dedup();
+            }
+        }
+        rules
+    }
+
+    fn fill_strict(&mut self, desired: &DesiredState, history: &History) {
+        for service in self.in_scope(desired) {
+            for frontend in service.frontends().chain(desired.node_frontends(service)) {
+                let backends = self.family_mut(frontend.family()).frontends.entry(frontend);
+                backends.or_default().serving.extend(serving(
+                    service,
+                    frontend.family(),
+                    strict_serves,
+                ));
+            }
+            // A node port nobody can find is not judged, and the report has to say so.
+            let judged = |family| {
+                !service.exists_in(family)
+                    || desired.node_addresses().iter().any(|a| Family::of(*a) == family)
+            };
+            if service.node_port.is_some() && !Family::ALL.into_iter().all(judged) {
+                self.node_ports_judged = false;
+            }
+        }
+        for frontend in history.removed_frontends(desired) {
+            if self.scope.protocols.contains(&frontend.protocol) {
+                let backends = Backends { removed: true, ..Backends::default() };
+                self.family_mut(frontend.family()).frontends.entry(frontend).or_insert(backends);
+            }
+        }
+        for address in desired.node_addresses() {
+            self.family_mut(Family::of(*address)).node_addresses.push(*address);
+        }
+    }
+
+    fn fill_kube_proxy(&mut self, desired: &DesiredState, history: &History) {
+        for frontend in history.frontends_of_vanished_keys(desired) {
+            if self.scope.protocols.contains(&frontend.protocol) {
+                let backends = Backends { removed: true, ..Backends::default() };
+                self.family_mut(frontend.family()).frontends.insert(frontend, backends);
+            }
+        }
+        for service in self.in_scope(desired) {
+            for frontend in service.frontends() {
+                let serving = serving(service, frontend.family(), kube_proxy_serves);
+                let backends = Backends { serving: serving.collect(), removed: false };
+                self.family_mut(frontend.family()).frontends.insert(frontend, backends);
+            }
+            for family in Family::ALL {
+                let (Some(port), true) = (service.node_port, service.exists_in(family)) else {
+                    continue;
+                };
+                let serving: Vec<_> = serving(service, family, kube_proxy_serves).collect();
+                // Without an address test an empty set would delete every flow to that port
+                // number, so kube-proxy does not register it.
+                if !serving.is_empty() {
+                    let backends = Backends { serving, removed: false };
+                    let key = (service.key.protocol, port);
+                    self.family_mut(family).node_ports.insert(key, backends);
+                }
+            }
+        }
+    }
+
+    fn in_scope<'a>(
+        &self,
+        desired: &'a DesiredState,
+    ) -> impl Iterator<Item = &'a ServicePort> + use<'a> {
+        let protocols = self.scope.protocols.clone();
+        desired.services().iter().filter(move |s| protocols.contains(&s.key.protocol))
+    }
+
+    fn family(&self, family: Family) -> &FamilyRules {
+        match family {
+            Family::Ipv4 => &self.ipv4,
+            Family::Ipv6 => &self.ipv6,
+        }
+    }
+
+    fn family_mut(&mut self, family: Family) -> &mut FamilyRules {
+        match family {
+            Family::Ipv4 => &mut self.ipv4,
+            Family::Ipv6 => &mut self.ipv6,
+        }
+    }
+
+    /// Judges one entry. Time is at most logarithmic in the number of services and backends.
+    pub fn verdict<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> Verdict {
+        if !self.scope.protocols.contains(&flow.protocol()) {
+            return Verdict::Keep;
+        }
+        if self.scope.zones.as_ref().is_some_and(|zones| !zones.contains(&flow.zone())) {
+            return Verdict::Keep;
+        }
+        let orig = flow.orig().destination();
+        let reply = flow.reply().source();
+        let entry = Entry {
+            frontend: Frontend::new(orig.ip(), orig.port(), flow.protocol()),
+            backend: SocketAddr::new(reply.ip().to_canonical(), reply.port()),
+        };
+        let rules = self.family(flow.family());
+        let stale = match self.scope.profile {
+            Profile::Strict => rules.strict(&entry),
+            Profile::KubeProxy => rules.kube_proxy(&entry),
+        };
+        stale.map_or(Verdict::Keep, Verdict::Stale)
+    }
+
+    /// The narrowest filter that lets every entry through that could be stale in this family;
+    /// `None` if none could.
+    pub fn filter(&self, family: Family) -> Option<Filter> {
+        let rules = self.family(family);
+        if rules.frontends.is_empty() && rules.node_ports.is_empty() {
+            return None;
+        }
+        let frontends = || rules.frontends.keys();
+        let protocols =
+            only(frontends().map(|f| f.protocol).chain(rules.node_ports.keys().map(|(p, _)| *p)));
+        let ports =
+            only(frontends().map(|f| f.port).chain(rules.node_ports.keys().map(|(_, port)| *port)));
+        let addresses =
+            only(frontends().map(|f| f.address)).filter(|_| rules.node_ports.is_empty());
+
+        let mut filter = Filter::family(family);
+        filter = match protocols {
+            Some(protocol) => filter & Filter::protocol(protocol),
+            None => {
+                let each = self.scope.protocols.iter().map(|p| Filter::protocol(*p));
+                each.reduce(|a, b| a | b).map_or(filter.clone(), |any| filter & any)
+            }
+        };
+        if let Some(address) = addresses {
+            filter = filter & Filter::orig_dst(address);
+        }
+        if let Some(port) = ports {
+            filter = filter & Filter::orig_dst_port(port);
+        }
+        Some(filter)
+    }
+
+    /// False if services have node ports in a family of which no node address is known, so that
+    /// flows to those ports are not judged. Always true for [`Profile::KubeProxy`], which asks for
+    /// no address.
+    pub fn node_ports_judged(&self) -> bool {
+        self.node_ports_judged
+    }
+
+    /// Frontends that some rule is about.
+    pub fn frontends(&self) -> usize {
+        [&self.ipv4, &self.ipv6].map(|f| f.frontends.len() + f.node_ports.len()).iter().sum()
+    }
+}
+
+impl FamilyRules {
+    fn strict(&self, entry: &Entry) -> Option<Reason> {
+        let backends = self.frontends.get(&entry.frontend)?;
+        if backends.removed {
+            return (!entry.untranslated()).then_some(Reason::FrontendRemoved);
+        }
+        if backends.serve(entry.backend) {
+            return None;
+        }
+        if entry.untranslated() && self.node_addresses.contains(&entry.frontend.address) {
+            return None;
+        }
+        Some(backends.reason(entry))
+    }
+
+    fn kube_proxy(&self, entry: &Entry) -> Option<Reason> {
+        let by_address = self.frontends.get(&entry.frontend);
+        let by_node_port = self.node_ports.get(&(entry.frontend.protocol, entry.frontend.port));
+        // The second arm also runs when the first looked and found the entry valid.
+        let failed =
+            by_address.into_iter().chain(by_node_port).find(|b| !b.serve(entry.backend))?;
+        Some(failed.reason(entry))
+    }
+}
+
+impl Backends {
+    fn serve(&self, backend: SocketAddr) -> bool {
+        self.serving.binary_search(&backend).is_ok()
+    }
+
+    /// Why a backend that does not serve is stale.
+    fn reason(&self, entry: &Entry) -> Reason {
+        let address = entry.backend.ip();
+        let first = self.serving.partition_point(|serving| serving.ip() < address);
+        let same_address = self.serving.get(first).is_some_and(|s| s.ip() == address);
+        if self.removed {
+            Reason::FrontendRemoved
+        } else if entry.untranslated() {
+            Reason::NotTranslated
+        } else if same_address {
+            Reason::BackendPortChanged
+        } else {
+            Reason::BackendGone
+        }
+    }
+}
+
+impl Entry {
+    fn untranslated(&self) -> bool {
+        self.backend == SocketAddr::new(self.frontend.address, self.frontend.port)
+    }
+}
+
+/// Serving absent = `ready`; that absent too = true.
+fn strict_serves(endpoint: &Endpoint) -> bool {
+    endpoint.serving.or(endpoint.ready).unwrap_or(true)
+}
+
+/// Serving absent = true.
+fn kube_proxy_serves(endpoint: &Endpoint) -> bool {
+    endpoint.serving.unwrap_or(true)
+}
+
+fn serving(
+    service: &ServicePort,
+    family: Family,
+    serves: fn(&Endpoint) -> bool,
+) -> impl Iterator<Item = SocketAddr> {
+    service
+        .endpoints
+        .iter()
+        .filter(move |endpoint| serves(endpoint) && Family::of(endpoint.address.ip()) == family)
+        .map(|endpoint| endpoint.address)
+}
+
+/// The value all items have in common.
+fn only<T: PartialEq>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next()?;
+    items.all(|item| item == first).then_some(first)
+}
+
+#[cfg(test)]
+mod tests;

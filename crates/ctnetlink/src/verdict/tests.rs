@@ -1,0 +1,564 @@
+//! The rules, line by line, and against naive transcriptions of the two profiles.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::desired::ServiceKey;
+use crate::sample::Sample;
+
+const GONE: Verdict = Verdict::Stale(Reason::BackendGone);
+const PORT: Verdict = Verdict::Stale(Reason::BackendPortChanged);
+const UNTRANSLATED: Verdict = Verdict::Stale(Reason::NotTranslated);
+const REMOVED: Verdict = Verdict::Stale(Reason::FrontendRemoved);
+const KEEP: Verdict = Verdict::Keep;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn service(name: &str, protocol: Protocol, port: u16, endpoints: &[Endpoint]) -> ServicePort {
+    let key =
+        ServiceKey { namespace: "ns".into(), name: name.into(), port_name: "p".into(), protocol };
+    let mut service = ServicePort::new(key, port);
+    service.cluster_ips = vec![ip("172.30.1.1"), ip("fd00:30::1")];
+    service.endpoints = endpoints.to_vec();
+    service
+}
+
+/// The services of kube-proxy's TestCleanStaleEntries: cluster, external and load-balancer IP, one
+/// serving and one non-serving endpoint; UDP and SCTP with a node port.
+fn kube_services() -> Vec<ServicePort> {
+    let endpoints = [
+        Endpoint::from(at("10.240.0.4:9090")),
+        Endpoint::from(at("10.240.1.5:9090")).serving(false),
+    ];
+    [Protocol::TCP, Protocol::UDP, Protocol::SCTP]
+        .map(|protocol| {
+            let mut s = service("svc", protocol, 8000, &endpoints);
+            s.external_ips = vec![ip("192.168.99.100")];
+            s.load_balancer_ips = vec![ip("1.2.3.4")];
+            s.node_port = (protocol != Protocol::TCP).then_some(32000);
+            s
+        })
+        .to_vec()
+}
+
+fn state(services: Vec<ServicePort>, node_addresses: &[&str]) -> DesiredState {
+    let builder = services
+        .into_iter()
+        .fold(DesiredState::builder(), super::super::desired::DesiredStateBuilder::service);
+    builder.node_addresses(node_addresses.iter().map(|text| ip(text))).build().unwrap()
+}
+
+fn scope(profile: Profile) -> Scope {
+    Scope { profile, ..Scope::default() }
+}
+
+fn rules(profile: Profile, desired: &DesiredState) -> Rules {
+    Rules::new(desired, &History::default(), &scope(profile))
+}
+
+#[track_caller]
+fn check(rules: &Rules, expected: Verdict, frontend: &str, backend: &str) {
+    let sample = Sample::udp(frontend, backend);
+    assert_eq!(rules.verdict(&sample.flow()), expected, "{frontend} -> {backend}");
+}
+
+const VIPS: [&str; 3] = ["172.30.1.1", "192.168.99.100", "1.2.3.4"];
+const ENDPOINTS: [&str; 3] = ["10.240.0.4", "10.240.1.5", "10.240.2.6"];
+
+/// kube-proxy.md section 3.1, all 72 entries.
+#[test]
+fn kube_proxys_own_table() {
+    let rules = rules(Profile::KubeProxy, &state(kube_services(), &[]));
+    let (mut deleted, mut kept) = (0, 0);
+    let mut count = |sample: Sample, stale: bool| {
+        let verdict = rules.verdict(&sample.flow());
+        assert_eq!(verdict != KEEP, stale, "{sample:?}: {verdict:?}");
+        *if stale { &mut deleted } else { &mut kept } += 1;
+    };
+    for vip in VIPS {
+        let to = |port: u16, backend: String| Sample::udp(&format!("{vip}:{port}"), &backend);
+        count(to(8000, "10.240.0.4:8080".into()), true); // a
+        for (at, endpoint) in ENDPOINTS.into_iter().enumerate() {
+            count(to(8000, format!("{endpoint}:9090")), at > 0); // b1, b2, b3
+            count(to(3000, format!("{endpoint}:9090")), false); // b4
+            for protocol in [Protocol::TCP, Protocol::SCTP] {
+                for port in [8000, 3000] {
+                    count(to(port, format!("{endpoint}:9090")).protocol(protocol), false); // b5
+                }
+            }
+        }
+        count(Sample { portless_reply: true, ..to(8000, format!("{vip}:0")) }, true); // d1
+        count(Sample { portless_reply: true, ..to(3000, format!("{vip}:0")) }, false); // d2
+    }
+    for (at, endpoint) in ENDPOINTS.into_iter().enumerate() {
+        let sample = Sample::udp("0.0.0.0:32000", &format!("{endpoint}:9090"));
+        count(sample, at > 0); // c1, c2
+        count(sample.protocol(Protocol::TCP), false); // c3
+        count(sample.protocol(Protocol::SCTP), false);
+    }
+    assert_eq!((deleted, kept), (14, 58));
+}
+
+#[test]
+fn strict_reasons_in_their_order() {
+    let rules = rules(Profile::Strict, &state(kube_services(), &[]));
+    for vip in VIPS {
+        let frontend = format!("{vip}:8000");
+        check(&rules, KEEP, &frontend, "10.240.0.4:9090");
+        check(&rules, UNTRANSLATED, &frontend, &frontend);
+        check(&rules, PORT, &frontend, "10.240.0.4:8080");
+        check(&rules, GONE, &frontend, "10.240.1.5:9090");
+        check(&rules, GONE, &frontend, "10.240.2.6:9090");
+        check(&rules, KEEP, &format!("{vip}:8001"), "10.240.2.6:9090");
+    }
+    check(&rules, KEEP, "8.8.8.8:8000", "10.240.2.6:9090");
+    assert_eq!(
+        rules.verdict(
+            &Sample::udp("1.2.3.4:8000", "10.240.2.6:1").protocol(Protocol::UDPLITE).flow()
+        ),
+        KEEP,
+        "UDP-Lite is not UDP"
+    );
+}
+
+#[test]
+fn other_protocols_are_opt_in() {
+    let desired = state(kube_services(), &[]);
+    let scope = Scope { protocols: vec![Protocol::TCP, Protocol::SCTP], ..Scope::default() };
+    let rules = Rules::new(&desired, &History::default(), &scope);
+    let sample = Sample::udp("1.2.3.4:8000", "10.240.2.6:9090");
+    assert_eq!(rules.verdict(&sample.flow()), KEEP);
+    assert_eq!(rules.verdict(&sample.protocol(Protocol::TCP).flow()), GONE);
+    assert_eq!(rules.verdict(&sample.protocol(Protocol::SCTP).flow()), GONE);
+}
+
+#[test]
+fn zones_are_all_unless_chosen() {
+    let desired = state(kube_services(), &[]);
+    let sample = Sample::udp("1.2.3.4:8000", "10.240.2.6:9090");
+    let all = rules(Profile::Strict, &desired);
+    assert_eq!(all.verdict(&sample.zone(7).flow()), GONE);
+    let scope = Scope { zones: Some(vec![0, 9]), ..Scope::default() };
+    let some = Rules::new(&desired, &History::default(), &scope);
+    assert_eq!(some.verdict(&sample.flow()), GONE);
+    assert_eq!(some.verdict(&sample.zone(9).flow()), GONE);
+    assert_eq!(some.verdict(&sample.zone(7).flow()), KEEP);
+}
+
+#[test]
+fn node_ports_are_judged_at_node_addresses_only_in_strict() {
+    let strict = rules(Profile::Strict, &state(kube_services(), &["192.0.2.1", "2001:db8::1"]));
+    assert!(strict.node_ports_judged());
+    check(&strict, KEEP, "192.0.2.1:32000", "10.240.0.4:9090");
+    check(&strict, GONE, "192.0.2.1:32000", "10.240.2.6:9090");
+    check(&strict, KEEP, "8.8.8.8:32000", "8.8.8.8:32000");
+    check(&strict, KEEP, "8.8.8.8:32000", "10.240.2.6:9090");
+
+    let kube_proxy = rules(Profile::KubeProxy, &state(kube_services(), &["192.0.2.1"]));
+    check(&kube_proxy, UNTRANSLATED, "8.8.8.8:32000", "8.8.8.8:32000");
+    check(&kube_proxy, GONE, "8.8.8.8:32000", "10.240.2.6:9090");
+    assert!(kube_proxy.node_ports_judged());
+}
+
+#[test]
+fn node_ports_without_a_node_address_are_reported() {
+    let judged = |nodes| rules(Profile::Strict, &state(kube_services(), nodes)).node_ports_judged();
+    assert!(!judged(&[]));
+    assert!(!judged(&["192.0.2.1"]), "the service is dual stack");
+    assert!(judged(&["192.0.2.1", "2001:db8::1"]));
+    let tcp_only = vec![kube_services().remove(0)];
+    assert!(rules(Profile::Strict, &state(tcp_only, &[])).node_ports_judged());
+    let mut tcp_node_port = vec![kube_services().remove(0)];
+    tcp_node_port[0].node_port = Some(32000);
+    assert!(rules(Profile::Strict, &state(tcp_node_port, &[])).node_ports_judged(), "out of scope");
+}
+
+#[test]
+fn an_exact_frontend_decides_alone_in_strict() {
+    let mut other = service("other", Protocol::UDP, 53, &[at("10.240.9.9:53").into()]);
+    other.cluster_ips = vec![ip("172.30.9.9")];
+    other.node_port = Some(8000);
+    let mut services = kube_services();
+    services.push(other);
+    let desired = state(services, &["172.30.1.1"]);
+    check(&rules(Profile::Strict, &desired), KEEP, "1.2.3.4:8000", "10.240.0.4:9090");
+    check(&rules(Profile::KubeProxy, &desired), GONE, "1.2.3.4:8000", "10.240.0.4:9090");
+}
+
+#[test]
+fn a_shared_frontend_is_served_by_all_its_services_in_strict() {
+    let services = vec![
+        service("a", Protocol::UDP, 8000, &[at("10.0.1.1:1").into()]),
+        service("b", Protocol::UDP, 8000, &[at("10.0.1.2:2").into()]),
+    ];
+    let desired = state(services, &[]);
+    let strict = rules(Profile::Strict, &desired);
+    check(&strict, KEEP, "172.30.1.1:8000", "10.0.1.1:1");
+    check(&strict, KEEP, "172.30.1.1:8000", "10.0.1.2:2");
+    check(&strict, PORT, "172.30.1.1:8000", "10.0.1.1:2");
+    let kube_proxy = rules(Profile::KubeProxy, &desired);
+    check(&kube_proxy, GONE, "172.30.1.1:8000", "10.0.1.1:1");
+    check(&kube_proxy, KEEP, "172.30.1.1:8000", "10.0.1.2:2");
+}
+
+#[test]
+fn a_service_without_endpoints_serves_nothing() {
+    let mut empty = service("empty", Protocol::UDP, 8000, &[]);
+    empty.node_port = Some(32000);
+    let desired = state(vec![empty], &["192.0.2.1", "2001:db8::1"]);
+    for profile in [Profile::Strict, Profile::KubeProxy] {
+        check(&rules(profile, &desired), GONE, "172.30.1.1:8000", "10.0.1.1:1");
+        check(&rules(profile, &desired), GONE, "[fd00:30::1]:8000", "[fd00::9]:1");
+    }
+    check(&rules(Profile::Strict, &desired), GONE, "192.0.2.1:32000", "10.0.1.1:1");
+    check(&rules(Profile::KubeProxy, &desired), KEEP, "192.0.2.1:32000", "10.0.1.1:1");
+}
+
+#[test]
+fn a_host_service_at_the_nodes_own_address_lives_in_strict() {
+    let desired = state(kube_services(), &["192.168.99.100", "2001:db8::1"]);
+    let strict = rules(Profile::Strict, &desired);
+    check(&strict, KEEP, "192.168.99.100:8000", "192.168.99.100:8000");
+    check(&strict, GONE, "192.168.99.100:8000", "10.240.2.6:9090");
+    check(&strict, UNTRANSLATED, "1.2.3.4:8000", "1.2.3.4:8000");
+    let kube_proxy = rules(Profile::KubeProxy, &desired);
+    check(&kube_proxy, UNTRANSLATED, "192.168.99.100:8000", "192.168.99.100:8000");
+}
+
+#[test]
+fn an_untranslated_entry_is_healthy_where_the_frontend_is_its_own_backend() {
+    let desired =
+        state(vec![service("self", Protocol::UDP, 53, &[at("172.30.1.1:53").into()])], &[]);
+    for profile in [Profile::Strict, Profile::KubeProxy] {
+        check(&rules(profile, &desired), KEEP, "172.30.1.1:53", "172.30.1.1:53");
+    }
+}
+
+#[test]
+fn what_serving_means_where_it_is_not_said() {
+    let verdict = |profile, serving, ready| {
+        let endpoint = Endpoint { address: at("10.0.1.1:1"), serving, ready };
+        let desired = state(vec![service("s", Protocol::UDP, 53, &[endpoint])], &[]);
+        let entry = Sample::udp("172.30.1.1:53", "10.0.1.1:1");
+        rules(profile, &desired).verdict(&entry.flow()) == KEEP
+    };
+    for (serving, ready, strict, kube_proxy) in [
+        (None, None, true, true),
+        (None, Some(true), true, true),
+        (None, Some(false), false, true),
+        (Some(true), Some(false), true, true),
+        (Some(false), Some(true), false, false),
+        (Some(false), None, false, false),
+    ] {
+        assert_eq!(verdict(Profile::Strict, serving, ready), strict, "{serving:?} {ready:?}");
+        assert_eq!(
+            verdict(Profile::KubeProxy, serving, ready),
+            kube_proxy,
+            "{serving:?} {ready:?}"
+        );
+    }
+}
+
+#[test]
+fn removed_frontends() {
+    let mut old = service("old", Protocol::UDP, 53, &[]);
+    old.cluster_ips = vec![ip("172.30.2.2")];
+    old.node_port = Some(31000);
+    let mut renamed = service("renamed", Protocol::UDP, 8000, &[]);
+    renamed.cluster_ips = vec![ip("172.30.1.1")];
+    let mut tcp = service("tcp", Protocol::TCP, 80, &[]);
+    tcp.cluster_ips = vec![ip("172.30.2.2")];
+    let history = History::after(state(vec![old, renamed, tcp], &["192.0.2.1"]));
+    let desired = state(kube_services(), &["192.0.2.1", "2001:db8::1"]);
+
+    let strict = Rules::new(&desired, &history, &scope(Profile::Strict));
+    check(&strict, REMOVED, "172.30.2.2:53", "10.0.1.1:1");
+    check(&strict, KEEP, "172.30.2.2:53", "172.30.2.2:53");
+    check(&strict, REMOVED, "192.0.2.1:31000", "10.0.1.1:1");
+    check(&strict, KEEP, "172.30.1.1:8000", "10.240.0.4:9090");
+    check(&strict, GONE, "172.30.1.1:8000", "10.0.1.1:1");
+
+    let kube_proxy = Rules::new(&desired, &history, &scope(Profile::KubeProxy));
+    check(&kube_proxy, REMOVED, "172.30.2.2:53", "10.0.1.1:1");
+    check(&kube_proxy, REMOVED, "172.30.2.2:53", "172.30.2.2:53");
+    check(&kube_proxy, KEEP, "192.0.2.1:31000", "10.0.1.1:1");
+    check(&kube_proxy, KEEP, "172.30.1.1:8000", "10.240.0.4:9090");
+    check(&kube_proxy, GONE, "172.30.1.1:8000", "10.0.1.1:1");
+
+    for rules in [strict, kube_proxy] {
+        let tcp = Sample::udp("172.30.2.2:80", "10.0.1.1:1").protocol(Protocol::TCP);
+        assert_eq!(rules.verdict(&tcp.flow()), KEEP);
+        assert!(!format!("{:?}", rules.ipv4.frontends).contains("tcp"), "out of scope");
+    }
+}
+
+#[test]
+fn mapped_addresses_are_ipv4_and_families_never_mix() {
+    let mut mapped = service("s", Protocol::UDP, 53, &[at("[::ffff:10.0.1.1]:1").into()]);
+    mapped.cluster_ips = vec![ip("::ffff:172.30.1.1")];
+    mapped.node_port = Some(32000);
+    let desired = state(vec![mapped], &["192.0.2.1"]);
+    for profile in [Profile::Strict, Profile::KubeProxy] {
+        let rules = rules(profile, &desired);
+        check(&rules, KEEP, "172.30.1.1:53", "10.0.1.1:1");
+        check(&rules, GONE, "172.30.1.1:53", "10.0.1.2:1");
+        check(&rules, KEEP, "[::ffff:172.30.1.1]:53", "[::ffff:10.0.1.2]:1");
+        check(&rules, KEEP, "[fd00::1]:32000", "[fd00::2]:1");
+    }
+}
+
+#[test]
+fn a_backend_of_mapped_form_is_compared_as_ipv4() {
+    let endpoints = [at("[fd00::5]:1").into(), at("[fd00::6]:1").into()];
+    let desired = state(vec![service("s", Protocol::UDP, 53, &endpoints)], &[]);
+    let strict = rules(Profile::Strict, &desired);
+    check(&strict, KEEP, "[fd00:30::1]:53", "[fd00::6]:1");
+    check(&strict, PORT, "[fd00:30::1]:53", "[fd00::6]:2");
+    check(&strict, GONE, "[fd00:30::1]:53", "[::ffff:10.0.0.1]:1");
+}
+
+#[test]
+fn the_filter_is_the_narrowest_that_hides_nothing_stale() {
+    let text = |rules: &Rules| {
+        Family::ALL.map(|f| rules.filter(f).map(|filter| filter.to_string()).unwrap_or_default())
+    };
+    let dns = || service("dns", Protocol::UDP, 53, &[]);
+    let one = state(vec![dns()], &[]);
+    let expected = [
+        "ip and udp and orig dst 172.30.1.1 and orig dst port 53",
+        "ip6 and udp and orig dst fd00:30::1 and orig dst port 53",
+    ];
+    assert_eq!(text(&rules(Profile::Strict, &one)), expected);
+
+    let mut more = dns();
+    more.external_ips = vec![ip("192.0.2.9")];
+    let mut metrics = dns();
+    metrics.port = 9153;
+    metrics.cluster_ips = vec![ip("172.30.1.1")];
+    let two = state(vec![more, metrics], &[]);
+    assert_eq!(text(&rules(Profile::Strict, &two))[0], "ip and udp");
+
+    let mut node = dns();
+    node.cluster_ips.truncate(1);
+    node.endpoints = vec![at("10.0.1.1:1").into()];
+    node.node_port = Some(32000);
+    let node_port = state(vec![node], &["192.0.2.1"]);
+    assert_eq!(text(&rules(Profile::Strict, &node_port)), ["ip and udp", ""]);
+    assert_eq!(text(&rules(Profile::KubeProxy, &node_port)), ["ip and udp", ""]);
+
+    let both = Scope { protocols: vec![Protocol::UDP, Protocol::TCP], ..Scope::default() };
+    let tcp = service("dns-tcp", Protocol::TCP, 53, &[]);
+    let rules = Rules::new(&state(vec![dns(), tcp], &[]), &History::default(), &both);
+    assert_eq!(text(&rules)[0], "ip and (udp or tcp) and orig dst 172.30.1.1 and orig dst port 53");
+    assert_eq!(rules.frontends(), 4);
+}
+
+#[test]
+fn nothing_desired_and_nothing_removed_is_nothing_to_do() {
+    let rules = rules(Profile::Strict, &DesiredState::default());
+    assert_eq!(Family::ALL.map(|f| rules.filter(f)), [None, None]);
+    check(&rules, KEEP, "172.30.1.1:53", "10.0.1.1:1");
+}
+
+// Random states and entries, drawn from pools so small that they keep meeting.
+
+fn any_address(v6: bool) -> impl Strategy<Value = IpAddr> {
+    (1u8..6).prop_map(move |n| match v6 {
+        false => IpAddr::from([10, 0, 0, n]),
+        true => IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(n)]),
+    })
+}
+
+fn any_socket(v6: bool) -> impl Strategy<Value = SocketAddr> {
+    (any_address(v6), 1u16..4).prop_map(SocketAddr::from)
+}
+
+fn any_protocol() -> impl Strategy<Value = Protocol> {
+    prop_oneof![3 => Just(Protocol::UDP), 1 => Just(Protocol::TCP)]
+}
+
+prop_compose! {
+    fn any_service()(
+        name in "[ab]", port_name in "[pq]", protocol in any_protocol(), port in 1u16..4,
+        node_port in prop::option::of(1u16..4),
+        families in prop_oneof![Just((true, false)), Just((false, true)), Just((true, true))],
+        v4 in (any_address(false), prop::collection::vec(any_address(false), 0..2)),
+        v6 in (any_address(true), prop::collection::vec(any_address(true), 0..2)),
+        endpoints in prop::collection::vec(
+            (
+                any::<bool>().prop_flat_map(any_socket),
+                any::<Option<bool>>(),
+                any::<Option<bool>>(),
+            ),
+            0..5,
+        ),
+    ) -> ServicePort {
+        let key = ServiceKey { namespace: String::new(), name, port_name, protocol };
+        let mut service = ServicePort::new(key, port);
+        service.node_port = node_port;
+        if families.0 {
+            service.cluster_ips.push(v4.0);
+        }
+        if families.1 {
+            service.cluster_ips.push(v6.0);
+        }
+        service.external_ips = v4.1;
+        service.load_balancer_ips = v6.1;
+        service.endpoints = endpoints
+            .into_iter()
+            .map(|(address, serving, ready)| Endpoint { address, serving, ready })
+            .collect();
+        service
+    }
+}
+
+prop_compose! {
+    fn any_state()(
+        services in prop::collection::vec(any_service(), 0..5),
+        nodes in prop::collection::vec(any::<bool>().prop_flat_map(any_address), 0..3),
+    ) -> DesiredState {
+        let builder = services.into_iter().fold(DesiredState::builder(), super::super::desired::DesiredStateBuilder::service);
+        builder.node_addresses(nodes).build().unwrap()
+    }
+}
+
+fn any_entry() -> impl Strategy<Value = Sample> {
+    let ends = any::<bool>().prop_flat_map(|v6| (any_socket(v6), any_socket(v6)));
+    (ends, any_protocol(), 0u16..3).prop_map(|((frontend, backend), protocol, zone)| {
+        Sample::udp(&frontend.to_string(), &backend.to_string()).protocol(protocol).zone(zone)
+    })
+}
+
+/// Section 7 of kube-proxy.md, sentence by sentence, over plain lists.
+fn naive_strict(desired: &DesiredState, previous: &DesiredState, e: &Sample) -> Verdict {
+    let v6 = e.frontend.is_ipv6();
+    let owns = |state: &DesiredState, s: &ServicePort| {
+        let in_family = |a: &&IpAddr| a.is_ipv6() == v6;
+        let own = s.cluster_ips.iter().chain(&s.external_ips).chain(&s.load_balancer_ips);
+        let exists = s.cluster_ips.iter().any(|a| a.is_ipv6() == v6);
+        let at_vip = own.filter(in_family).any(|a| SocketAddr::new(*a, s.port) == e.frontend);
+        let at_node = state.node_addresses().contains(&e.frontend.ip())
+            && s.node_port == Some(e.frontend.port());
+        s.key.protocol == e.protocol && exists && (at_vip || at_node)
+    };
+    let owners: Vec<_> = desired.services().iter().filter(|s| owns(desired, s)).collect();
+    let untranslated = e.backend == e.frontend;
+    if owners.is_empty() {
+        let removed = previous.services().iter().any(|s| owns(previous, s));
+        return if removed && !untranslated { REMOVED } else { KEEP };
+    }
+    let backends: Vec<_> = owners
+        .iter()
+        .flat_map(|s| &s.endpoints)
+        .filter(|endpoint| endpoint.serving.or(endpoint.ready).unwrap_or(true))
+        .map(|endpoint| endpoint.address)
+        .collect();
+    if backends.contains(&e.backend) {
+        KEEP
+    } else if untranslated {
+        if desired.node_addresses().contains(&e.frontend.ip()) { KEEP } else { UNTRANSLATED }
+    } else if backends.iter().any(|b| b.ip() == e.backend.ip()) {
+        PORT
+    } else {
+        GONE
+    }
+}
+
+/// G6 of kube-proxy.md section 1.3 with text keys, as the Go code has them.
+fn naive_kube_proxy(desired: &DesiredState, previous: &DesiredState, e: &Sample) -> Verdict {
+    let v6 = e.frontend.is_ipv6();
+    let relevant = |state: &DesiredState| -> Vec<ServicePort> {
+        let of_family = |s: &&ServicePort| s.cluster_ips.iter().any(|a| a.is_ipv6() == v6);
+        let services = state.services().iter().filter(of_family);
+        services.filter(|s| s.key.protocol == Protocol::UDP).cloned().collect()
+    };
+    let vips = |s: &ServicePort| -> Vec<String> {
+        let all = s.cluster_ips.iter().chain(&s.load_balancer_ips).chain(&s.external_ips);
+        let own = all.filter(|a| a.is_ipv6() == v6);
+        own.map(|a| SocketAddr::new(*a, s.port).to_string()).collect()
+    };
+    let mut by_frontend: BTreeMap<String, (bool, Vec<SocketAddr>)> = BTreeMap::new();
+    let mut by_node_port: BTreeMap<u16, Vec<SocketAddr>> = BTreeMap::new();
+    for gone in relevant(previous) {
+        if !desired.services().iter().any(|s| s.key == gone.key) {
+            for vip in vips(&gone) {
+                by_frontend.insert(vip, (true, Vec::new()));
+            }
+        }
+    }
+    for live in relevant(desired) {
+        let endpoints: Vec<_> = live
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.serving != Some(false))
+            .map(|endpoint| endpoint.address)
+            .filter(|a| a.is_ipv6() == v6)
+            .collect();
+        for vip in vips(&live) {
+            by_frontend.insert(vip, (false, endpoints.clone()));
+        }
+        if let (Some(port), false) = (live.node_port, endpoints.is_empty()) {
+            by_node_port.insert(port, endpoints);
+        }
+    }
+    let reason = |removed: bool, endpoints: &[SocketAddr]| {
+        if removed {
+            REMOVED
+        } else if e.backend == e.frontend {
+            UNTRANSLATED
+        } else if endpoints.iter().any(|b| b.ip() == e.backend.ip()) {
+            PORT
+        } else {
+            GONE
+        }
+    };
+    if e.protocol != Protocol::UDP {
+        return KEEP;
+    }
+    if let Some((removed, endpoints)) = by_frontend.get(&e.frontend.to_string())
+        && !endpoints.contains(&e.backend)
+    {
+        return reason(*removed, endpoints);
+    }
+    match by_node_port.get(&e.frontend.port()) {
+        Some(endpoints) if !endpoints.contains(&e.backend) => reason(false, endpoints),
+        _ => KEEP,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn verdicts_equal_the_naive_transcriptions(
+        desired in any_state(),
+        previous in any_state(),
+        entries in prop::collection::vec(any_entry(), 64),
+    ) {
+        let history = History::after(previous.clone());
+        let both = Scope { protocols: vec![Protocol::UDP, Protocol::TCP], ..Scope::default() };
+        let strict = Rules::new(&desired, &history, &both);
+        let kube_proxy = Rules::new(&desired, &history, &scope(Profile::KubeProxy));
+        for entry in entries {
+            let flow = entry.flow();
+            let expected = naive_strict(&desired, &previous, &entry);
+            prop_assert_eq!(strict.verdict(&flow), expected, "strict {:?}", entry);
+            let expected = naive_kube_proxy(&desired, &previous, &entry);
+            prop_assert_eq!(kube_proxy.verdict(&flow), expected, "kube-proxy {:?}", entry);
+            for rules in [&strict, &kube_proxy] {
+                if rules.verdict(&flow) != KEEP {
+                    let filter = rules.filter(flow.family());
+                    prop_assert!(filter.is_some_and(|f| f.matches(&flow)), "hidden: {:?}", entry);
+                }
+            }
+        }
+    }
+}

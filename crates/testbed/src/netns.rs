@@ -1,0 +1,277 @@
+//! Private network namespaces, as root or without any privilege.
+//!
+//! Namespaces belong to threads, and libtest gives each test a thread, so tests run in parallel,
+//! each in a namespace of its own that dies with it. Child processes inherit it.
+//!
+//! What cannot get a namespace fails and says why; nothing is skipped.
+#![allow(unsafe_code, reason = "unshare(2), setns(2) and pre_exec have no safe form")]
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::thread;
+
+/// Set in the child that runs one test inside a user namespace.
+const MARK: &str = "CTNETLINK_TEST_IN_USERNS";
+
+fn unshare(flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: no pointers; it moves the calling thread (for CLONE_NEWUSER: the process, which the
+    // kernel refuses if it has several threads).
+    match unsafe { libc::unshare(flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Runs a test in a fresh network namespace.
+///
+/// As root that is `unshare(CLONE_NEWNET)` in the calling thread. Without privilege the test
+/// binary is executed once more, for this one test, inside a user namespace of its own; the test
+/// passes if that child says that exactly one test passed.
+///
+/// Call it directly in the test function, with a closure: the test's name is taken from the
+/// closure's type name.
+///
+/// # Panics
+///
+/// If there is no namespace to be had, or the test fails.
+pub fn in_netns<F: FnOnce()>(body: F) {
+    match unshare(libc::CLONE_NEWNET) {
+        Ok(()) => body(),
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) && std::env::var_os(MARK).is_none() => {
+            reexecute(&test_name::<F>());
+        }
+        Err(e) => panic!("cannot make a private network namespace: {e}"),
+    }
+}
+
+/// `crate::module::test::{{closure}}` without the crate and the closure.
+fn test_name<F>() -> String {
+    let path = std::any::type_name::<F>();
+    let path = path.trim_end_matches("::{{closure}}");
+    path.split_once("::").map_or(path, |(_, test)| test).to_owned()
+}
+
+fn reexecute(test: &str) {
+    let program = std::env::current_exe().unwrap_or_else(|e| panic!("current_exe: {e}"));
+    let mut command = Command::new(program);
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(MARK, "1");
+    in_user_namespace(&mut command);
+    let output = command.output().unwrap_or_else(|e| {
+        panic!(
+            "cannot make a user namespace, and without root a private network namespace needs one \
+             (see kernel.unprivileged_userns_clone and user.max_user_namespaces): {e}"
+        )
+    });
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && stdout.contains("test result: ok. 1 passed"),
+        "{test} in a user namespace: {}\n{stdout}\n{stderr}",
+        output.status
+    );
+}
+
+/// Makes a command start as root of a user namespace of its own.
+pub fn in_user_namespace(command: &mut Command) {
+    let maps = id_maps();
+    let enter = move || {
+        unshare(libc::CLONE_NEWUSER)?;
+        for (path, text) in &maps {
+            write_raw(path, text.as_bytes())?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure runs between fork and exec and only makes system calls; everything it
+    // uses was allocated before.
+    unsafe {
+        command.pre_exec(enter);
+    }
+}
+
+/// Files and contents that map root inside to the calling user outside.
+fn id_maps() -> Vec<(CString, String)> {
+    // SAFETY: these two never fail and take nothing.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    [
+        (c"/proc/self/setgroups", "deny".to_owned()),
+        (c"/proc/self/uid_map", format!("0 {uid} 1")),
+        (c"/proc/self/gid_map", format!("0 {gid} 1")),
+    ]
+    .map(|(path, text)| (path.to_owned(), text))
+    .to_vec()
+}
+
+/// Writes a file with system calls alone, fit for the time between fork and exec.
+fn write_raw(path: &CString, text: &[u8]) -> io::Result<()> {
+    // SAFETY: the path is NUL-terminated, the buffer valid for its length, and the descriptor is
+    // used only if open succeeded.
+    unsafe {
+        let fd = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let written = libc::write(fd, text.as_ptr().cast(), text.len());
+        let result = if written < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+        libc::close(fd);
+        result
+    }
+}
+
+/// Moves the calling thread into a fresh network namespace for good, with a user namespace around
+/// it where that is needed. For programs: the process must still have one thread.
+///
+/// # Errors
+///
+/// What `unshare(2)` or the id maps say.
+pub fn enter_private() -> io::Result<()> {
+    match unshare(libc::CLONE_NEWNET) {
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
+            let maps = id_maps();
+            unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET)?;
+            maps.iter().try_for_each(|(path, text)| write_raw(path, text.as_bytes()))
+        }
+        other => other,
+    }
+}
+
+/// A second network namespace beside the current one: "another host" for packets, or a place to
+/// open by its file.
+#[derive(Debug)]
+pub struct Namespace {
+    file: File,
+}
+
+impl Namespace {
+    /// Makes one. The calling thread stays where it is.
+    ///
+    /// # Panics
+    ///
+    /// If there is no namespace to be had.
+    pub fn new() -> Namespace {
+        let made = thread::spawn(|| {
+            unshare(libc::CLONE_NEWNET)?;
+            File::open("/proc/thread-self/ns/net")
+        });
+        match made.join() {
+            Ok(Ok(file)) => Namespace { file },
+            Ok(Err(e)) => panic!("cannot make another network namespace: {e}"),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// Its file, as `open_in` takes it.
+    ///
+    /// # Panics
+    ///
+    /// If the descriptor cannot be duplicated.
+    pub fn file(&self) -> File {
+        self.file.try_clone().unwrap_or_else(|e| panic!("dup: {e}"))
+    }
+
+    /// Runs something on a thread of its own inside the namespace.
+    ///
+    /// # Panics
+    ///
+    /// If the namespace cannot be entered, or the body panics.
+    pub fn run<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                // SAFETY: no pointers; the descriptor is open as long as `self` is, and the
+                // thread ends after the body.
+                let result = unsafe { libc::setns(self.file.as_raw_fd(), libc::CLONE_NEWNET) };
+                assert!(result == 0, "setns: {}", io::Error::last_os_error());
+                body()
+            });
+            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// A path under which a child process of this one finds the namespace.
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
+    }
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Namespace::new()
+    }
+}
+
+/// Runs a program in the current namespace and returns what it printed.
+///
+/// # Panics
+///
+/// If it cannot be started or fails.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|e| {
+        panic!(
+            "{program}: {e}; `make test` installs the Debian packages conntrack, nftables, iproute2"
+        )
+    });
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Sets a sysctl of the calling thread's network namespace, for instance
+/// `net/netfilter/nf_conntrack_acct`.
+///
+/// # Panics
+///
+/// If it cannot be written.
+pub fn sysctl(name: &str, value: &str) {
+    let path = format!("/proc/sys/{name}");
+    fs::write(&path, value).unwrap_or_else(|e| panic!("{path}: {e}"));
+}
+
+/// Gives up all capabilities of the calling thread, for good.
+///
+/// # Panics
+///
+/// If the kernel refuses.
+pub fn drop_capabilities() {
+    capset_none().unwrap_or_else(|e| panic!("capset: {e}"));
+}
+
+/// Makes a command start without capabilities, and without a way to get them back.
+pub fn drop_capabilities_of(command: &mut Command) {
+    // SAFETY: the closures run between fork and exec and only make system calls.
+    unsafe {
+        command.pre_exec(|| {
+            // Root would get them back at exec, unless the securebits say otherwise.
+            let bits = libc::SECBIT_NOROOT | libc::SECBIT_NOROOT_LOCKED;
+            if libc::prctl(libc::PR_SET_SECUREBITS, bits) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            capset_none()
+        });
+    }
+}
+
+fn capset_none() -> io::Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    /// `_LINUX_CAPABILITY_VERSION_3`, which takes two sets of three words.
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header { version: VERSION_3, pid: 0 };
+    let none = [0_u32; 6];
+    // SAFETY: both pointers are valid for what version 3 of capset(2) reads, and it changes the
+    // calling thread only.
+    match unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const none) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,8 @@
+"""List the UDP entries to port 53 of this network namespace. Needs CAP_NET_ADMIN."""
+
+import ctnetlink
+
+with ctnetlink.Conntrack() as ct:
+    print(ct.count(), "of", ct.limit())
+    for flow in ct.dump(protocol="udp", orig_dst_port=53):
+        print(flow.orig.src, flow.orig.dst, "->", flow.reply.src, flow.status)

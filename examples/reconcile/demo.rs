@@ -1,0 +1,91 @@
+//! Without `--cluster`: a private namespace, a kube-like table, one run, and an audit.
+
+use std::time::Instant;
+
+use ctnetlink::{Conntrack, Report};
+use ctnetlink_testbed::kube::{KubeTable, Recount};
+use ctnetlink_testbed::netns;
+use serde_json::json;
+
+use crate::{Arguments, Failure, json_of, print, progress_line, reconciler, shows_progress};
+
+pub(crate) fn run(arguments: &Arguments) -> Result<bool, Failure> {
+    netns::enter_private().map_err(|e| {
+        Failure::Failed(format!(
+            "cannot make a private network namespace: {e}; run as root, or allow unprivileged user \
+             namespaces (kernel.unprivileged_userns_clone, user.max_user_namespaces)"
+        ))
+    })?;
+    let failed =
+        |what: &'static str| move |e: std::io::Error| Failure::Failed(format!("{what}: {e}"));
+    let ct = Conntrack::open()?;
+    let table = KubeTable { entries: arguments.entries };
+    check_limit(ct.limit()?, table.entries)?;
+
+    let started = Instant::now();
+    let progress = shows_progress(arguments);
+    table
+        .fill(|made| {
+            if progress {
+                progress_line(&format!("filling: {made} of {}", table.entries));
+            }
+        })
+        .map_err(failed("filling the table"))?;
+    let filled = started.elapsed();
+
+    let mut reconciler = reconciler(arguments).previous(table.previous()?);
+    let report = reconciler.run(&ct, &table.desired()?)?;
+    if progress {
+        progress_line("auditing");
+    }
+    let recount = table.recount().map_err(failed("recounting"))?;
+    if progress {
+        progress_line("");
+    }
+
+    let ok = report.succeeded() && audit(arguments, &table, &report, recount);
+    if arguments.json {
+        let mut object = json_of(&report)?;
+        object["entries"] = json!(table.entries);
+        object["healthy_lost"] = json!(recount.healthy_lost);
+        object["stale_left"] = json!(recount.stale_left);
+        print(&object.to_string())?;
+        return Ok(ok);
+    }
+
+    let stale = table.stale();
+    let healthy = u64::from(table.entries) - stale;
+    let peak = ctnetlink_examples::peak_rss_kib().map_err(Failure::Failed)?;
+    print(&format!(
+        "a private network namespace with {} entries, {stale} of them stale (filled in {:.2} s)\n\
+         {report}\n  \
+         audit, by an independent reader: {} of {healthy} healthy entries present, {} of {stale} \
+         stale entries left\n  \
+         peak memory of this process: {:.1} MiB\n{}",
+        table.entries,
+        filled.as_secs_f64(),
+        healthy - recount.healthy_lost,
+        recount.stale_left,
+        peak as f64 / 1024.0,
+        if ok { "OK" } else { "FAILED" },
+    ))?;
+    Ok(ok)
+}
+
+/// Nothing healthy may be missing. Nothing stale may be left, or, in a dry run, all of it must be.
+fn audit(arguments: &Arguments, table: &KubeTable, report: &Report, recount: Recount) -> bool {
+    let expected = if arguments.dry_run { table.stale() } else { 0 };
+    let found: u64 = report.families.iter().map(|family| family.stale).sum();
+    recount.healthy_lost == 0 && recount.stale_left == expected && found == table.stale()
+}
+
+fn check_limit(limit: u32, entries: u32) -> Result<(), Failure> {
+    if limit != 0 && entries > limit {
+        return Err(Failure::Failed(format!(
+            "{entries} entries do not fit: nf_conntrack_max is {limit}; use --entries {limit} or \
+             less, or raise it in the initial network namespace with `sysctl \
+             net.netfilter.nf_conntrack_max={entries}`"
+        )));
+    }
+    Ok(())
+}

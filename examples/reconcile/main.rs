@@ -1,0 +1,179 @@
+//! The main job: remove exactly the conntrack entries whose backend no longer serves.
+//!
+//! Without arguments it works in a private network namespace that it fills with a kube-like table,
+//! and audits itself afterwards. With `--cluster FILE` it reconciles the namespace it runs in:
+//!
+//! ```text
+//! kubectl get services,endpointslices -A -o json | reconcile --cluster - --node-address 192.0.2.5
+//! ```
+//!
+//! Exit status: 0 done, 1 something failed, 2 bad input.
+
+mod cluster;
+mod demo;
+
+use std::io::{self, IsTerminal, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ctnetlink::{Family, Profile, Progress, Protocol, Reconciler, Report};
+use ctnetlink_examples::report_json;
+use serde_json::Value;
+
+/// Removes conntrack entries whose backend no longer serves, and only those.
+///
+/// Without --cluster: a demonstration in a private network namespace; nothing of this host is
+/// touched.
+#[derive(Debug, Parser)]
+#[command(name = "reconcile", max_term_width = 100)]
+struct Arguments {
+    /// Reconcile the network namespace this runs in with a cluster: the output of
+    /// `kubectl get services,endpointslices -A -o json` (`-` = standard input)
+    #[arg(long, value_name = "FILE")]
+    cluster: Option<PathBuf>,
+
+    /// The cluster at the time of the last run; its frontends that have vanished are cleaned
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    previous: Option<PathBuf>,
+
+    /// An address of this node, at which node ports are answered (repeatable)
+    #[arg(long = "node-address", value_name = "IP", requires = "cluster")]
+    node_addresses: Vec<IpAddr>,
+
+    /// Accept services without a single EndpointSlice: nothing serves, everything is stale
+    #[arg(long, requires = "cluster")]
+    no_endpoints_ok: bool,
+
+    /// Look at this zone only (repeatable); all zones by default
+    #[arg(long = "zone", value_name = "N", requires = "cluster")]
+    zones: Vec<u16>,
+
+    /// Protocol to look at: udp, tcp, sctp (repeatable, or comma-separated)
+    #[arg(
+        long = "protocol", value_name = "NAME", value_delimiter = ',', default_value = "udp",
+        value_parser = protocol
+    )]
+    protocols: Vec<Protocol>,
+
+    /// Whose rules: strict, or kube-proxy
+    #[arg(long, default_value = "strict", value_parser = profile)]
+    profile: Profile,
+
+    /// Entries in the demonstration's table
+    #[arg(
+        long, value_name = "N", default_value_t = 100_000, conflicts_with = "cluster",
+        value_parser = clap::value_parser!(u32).range(1..=8_000_000)
+    )]
+    entries: u32,
+
+    /// Judge and count, delete nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// What ends the program early: the exit status and the message.
+#[derive(Debug)]
+enum Failure {
+    /// Something failed: 1.
+    Failed(String),
+    /// The input cannot be used: 2.
+    BadInput(String),
+}
+
+impl From<ctnetlink::Error> for Failure {
+    fn from(error: ctnetlink::Error) -> Self {
+        Failure::Failed(error.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match &arguments.cluster {
+        Some(file) => cluster::run(&arguments, file),
+        None => demo::run(&arguments),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(Failure::Failed(message)) => {
+            eprintln!("reconcile: {message}");
+            ExitCode::from(1)
+        }
+        Err(Failure::BadInput(message)) => {
+            eprintln!("reconcile: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The reconciler both modes share.
+fn reconciler(arguments: &Arguments) -> Reconciler {
+    let mut reconciler = Reconciler::new(arguments.profile)
+        .protocols(arguments.protocols.iter().copied())
+        .dry_run(arguments.dry_run);
+    if !arguments.zones.is_empty() {
+        reconciler = reconciler.zones(arguments.zones.iter().copied());
+    }
+    if shows_progress(arguments) {
+        reconciler = reconciler.on_progress(|progress: &Progress| {
+            let Progress { family, pass, scanned, stale, .. } = progress;
+            progress_line(&format!("{family}, pass {pass}: {scanned} scanned, {stale} stale"));
+        });
+    }
+    reconciler
+}
+
+fn shows_progress(arguments: &Arguments) -> bool {
+    !arguments.json && io::stderr().is_terminal()
+}
+
+/// Replaces the line at the bottom of the terminal; an empty text removes it.
+fn progress_line(text: &str) {
+    let mut stderr = io::stderr().lock();
+    // A terminal that went away is no reason to stop the work.
+    let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
+}
+
+/// Prints to standard output. A reader that went away is a failure like any other.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")
+        .and_then(|()| stdout.flush())
+        .map_err(|e| Failure::Failed(format!("standard output: {e}")))
+}
+
+/// The report as JSON, with whatever failed said on standard error, since JSON only counts it.
+fn json_of(report: &Report) -> Result<Value, Failure> {
+    for family in &report.families {
+        for (errno, count) in &family.failures {
+            let error = io::Error::from_raw_os_error(*errno);
+            eprintln!("reconcile: {}: {count} deletes failed: {error}", family.family);
+        }
+        if let Some(error) = &family.error {
+            eprintln!("reconcile: {}: incomplete: {error}", family.family);
+        }
+    }
+    report_json(report).map_err(Failure::Failed)
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    match text.parse() {
+        Ok(known @ (Protocol::UDP | Protocol::TCP | Protocol::SCTP)) => Ok(known),
+        _ => Err("Kubernetes services are udp, tcp or sctp".into()),
+    }
+}
+
+fn profile(text: &str) -> Result<Profile, String> {
+    text.parse().map_err(|e: ctnetlink::Error| e.to_string())
+}
+
+/// Families by name, for notes: "IPv4 and IPv6".
+fn family_names(families: &[Family]) -> String {
+    families.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}

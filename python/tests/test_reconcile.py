@@ -1,0 +1,154 @@
+"""Reconciling a real table with a cluster's objects."""
+
+import io
+import json
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ctnetlink
+
+Insert = Callable[..., None]
+
+
+def cluster() -> dict[str, Any]:
+    """Return one DNS service with a backend that serves and one that does not."""
+    return {
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"namespace": "kube-system", "name": "kube-dns"},
+                "spec": {
+                    "clusterIP": "10.96.0.10",
+                    "ports": [{"name": "dns", "port": 53, "protocol": "UDP", "nodePort": 30053}],
+                },
+            },
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "addressType": "IPv4",
+                "metadata": {
+                    "namespace": "kube-system",
+                    "name": "kube-dns-x",
+                    "labels": {"kubernetes.io/service-name": "kube-dns"},
+                },
+                "endpoints": [
+                    {"addresses": ["10.244.1.5"], "conditions": {"serving": True}},
+                    {"addresses": ["10.244.9.9"], "conditions": {"serving": False}},
+                ],
+                "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}],
+            },
+        ],
+    }
+
+
+@pytest.fixture
+def desired() -> ctnetlink.DesiredState:
+    """Return the desired state of that cluster."""
+    return ctnetlink.DesiredState.from_kubernetes(json.dumps(cluster()))
+
+
+@pytest.fixture
+def table(insert: Insert) -> None:
+    """One healthy entry, two stale ones, and TCP to the same frontend."""
+    insert("10.0.0.1", "10.96.0.10", "10.244.1.5")
+    insert("10.0.0.2", "10.96.0.10", "10.244.9.9")
+    insert("10.0.0.3", "10.96.0.10", "10.244.1.5", backend_port=54)
+    insert("10.0.0.4", "10.96.0.10", "10.244.9.9", "--state", "ESTABLISHED", protocol="tcp")
+
+
+def test_dry_run_and_run(table: None, desired: ctnetlink.DesiredState) -> None:
+    with ctnetlink.Conntrack() as ct:
+        dry = ct.reconcile(desired, dry_run=True)
+        assert (dry.dry_run, dry.families[0].stale, ct.count()) == (True, 2, 4)
+        report = ct.reconcile(desired)
+        left = {str(flow.orig.src) for flow in ct.dump()}
+    assert left == {"10.0.0.1", "10.0.0.4"}
+    ipv4, ipv6 = report.families
+    assert (ipv4.family, ipv4.deleted, ipv4.already_gone, ipv4.failed) == ("ipv4", 2, 0, 0)
+    assert (ipv4.scanned, ipv4.passes, ipv4.failures, ipv4.error) == (4, 2, {}, None)
+    assert ipv4.pushdown == "ip and udp and orig dst 10.96.0.10 and orig dst port 53"
+    assert ipv4.reasons == dry.families[0].reasons
+    assert (ipv4.reasons.backend_gone, ipv4.reasons.backend_port_changed) == (1, 1)
+    assert (ipv4.reasons.not_translated, ipv4.reasons.frontend_removed) == (0, 0)
+    gone = next(removal for removal in ipv4.removals if removal.reason == "backend_gone")
+    assert gone.frontend == (ip_address("10.96.0.10"), 53)
+    assert gone.backend == (ip_address("10.244.9.9"), 53)
+    assert (gone.protocol, gone.count) == ("udp", 1)
+    assert ipv6.passes == 0
+    assert report.succeeded and report.profile == "strict" and report.elapsed > 0.1
+    assert not report.node_ports_judged
+    assert "backend gone" in str(report)
+    assert "deleted=2" in repr(report)
+
+
+def test_options(insert: Insert, desired: ctnetlink.DesiredState) -> None:
+    insert("10.0.0.1", "10.96.0.10", "10.244.9.9", "-w", "7")
+    insert("10.0.0.1", "10.96.0.10", "10.244.9.9", "-w", "9")
+    insert("10.0.0.2", "203.0.113.9", "203.0.113.9", dport=30053, backend_port=30053)
+    with ctnetlink.Conntrack() as ct:
+        one = ct.reconcile(desired, zones=[7], recheck=None)
+        assert (one.families[0].deleted, one.families[0].passes) == (1, 1)
+        assert ct.reconcile(desired, protocols=["tcp", 132]).families[0].stale == 0
+        assert ct.reconcile(desired, profile="kube-proxy").families[0].deleted == 2
+        with pytest.raises(ValueError, match="strict or kube-proxy"):
+            ct.reconcile(desired, profile="lax")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="recheck"):
+            ct.reconcile(desired, recheck=-1)
+
+
+def test_previous(insert: Insert) -> None:
+    insert("10.0.0.1", "10.96.0.10", "10.244.1.5")
+    before = ctnetlink.DesiredState.from_kubernetes(json.dumps(cluster()))
+    moved = json.dumps(cluster()).replace("10.96.0.10", "10.96.0.11")
+    now = ctnetlink.DesiredState.from_kubernetes(moved)
+    with ctnetlink.Conntrack() as ct:
+        assert ct.reconcile(now).families[0].stale == 0
+        report = ct.reconcile(now, previous=before)
+    assert report.families[0].reasons.frontend_removed == 1
+
+
+def test_sources(tmp_path: Path) -> None:
+    text = json.dumps(cluster())
+    path = tmp_path / "cluster.json"
+    path.write_text(text)
+    from_kubernetes = ctnetlink.DesiredState.from_kubernetes
+    for source in (text, text.encode(), path, io.StringIO(text), io.BytesIO(text.encode())):
+        state = from_kubernetes(source, node_addresses=["192.0.2.1", ip_address("2001:db8::1")])
+        assert state.frontends == [
+            ("udp", ip_address("10.96.0.10"), 53),
+            ("udp", ip_address("192.0.2.1"), 30053),
+        ]
+        assert state.notes == []
+        assert "1 service ports" in repr(state)
+    with path.open() as file:
+        assert from_kubernetes(file).frontends
+    with pytest.raises(FileNotFoundError) as raised:
+        from_kubernetes(tmp_path / "none.json")
+    assert raised.value.filename == str(tmp_path / "none.json")
+    with pytest.raises(TypeError, match="path-like"):
+        from_kubernetes(7)  # type: ignore[arg-type]
+
+
+def test_bad_documents() -> None:
+    from_kubernetes = ctnetlink.DesiredState.from_kubernetes
+    text = json.dumps(cluster())
+    for document, expected in (
+        ("", "empty"),
+        (text[:100], "not valid JSON"),
+        ('{"kind": "Pod"}', "its kind is"),
+        (text.replace('"10.96.0.10"', '"10.96.0"'), "Service kube-system/kube-dns: spec.clusterIP"),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            from_kubernetes(document)
+    services = cluster()
+    del services["items"][1]
+    with pytest.raises(ValueError, match="not one EndpointSlice"):
+        from_kubernetes(json.dumps(services))
+    assert from_kubernetes(json.dumps(services), no_endpoints_ok=True).frontends

@@ -1,0 +1,12 @@
+//! What only a real kernel can tell, one file per capability, each test in a network namespace of
+//! its own. `never.rs` holds the tests named after what must never happen.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod delete;
+mod dump;
+mod handle;
+mod never;
+mod packets;
+mod reconcile;
+mod rootless;

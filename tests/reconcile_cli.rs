@@ -1,0 +1,513 @@
+//! The example programs as a user runs them: what they print, and how they exit.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use ctnetlink::Conntrack;
+use ctnetlink_testbed::fill::fill;
+use ctnetlink_testbed::netns::{in_netns, run};
+use ctnetlink_testbed::oracle;
+use ctnetlink_tests::{clients, udp};
+use serde_json::{Value, json};
+
+/// Builds the examples once, and says where they are.
+fn example(name: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| {
+        let build = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "ctnetlink-examples", "--examples"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .status()
+            .unwrap();
+        assert!(build.success(), "cargo build --examples: {build}");
+        // target/debug/deps/this_test -> target/debug/examples
+        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples")
+    });
+    directory.join(name)
+}
+
+struct Run {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.all()))
+    }
+
+    fn all(&self) -> String {
+        format!("exit {}\n{}\n{}", self.status, self.stdout, self.stderr)
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Run {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+fn reconcile(arguments: &[&str]) -> Run {
+    Command::new(example("reconcile")).args(arguments).output().unwrap().into()
+}
+
+/// Runs with a document on standard input.
+fn reconcile_stdin(arguments: &[&str], document: &str) -> Run {
+    let mut child = Command::new(example("reconcile"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(document.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().into()
+}
+
+/// A file that goes away with the test.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, contents: &str) -> File {
+        let thread = format!("{:?}", std::thread::current().id()).replace(['(', ')'], "");
+        let path = std::env::temp_dir().join(format!("ctn-{}-{thread}-{name}", std::process::id()));
+        fs::write(&path, contents).unwrap();
+        File(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn service(name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"namespace": "kube-system", "name": name}, "spec": spec,
+    })
+}
+
+fn dns() -> Value {
+    service(
+        "kube-dns",
+        json!({
+            "clusterIPs": ["10.96.0.10", "fd00:96::a"],
+            "ports": [{"name": "dns", "port": 53, "protocol": "UDP", "nodePort": 30053}],
+        }),
+    )
+}
+
+fn slice(service: &str, kind: &str, endpoints: &[(&str, bool)]) -> Value {
+    let endpoints = endpoints.iter().map(|(address, serving)| {
+        json!({"addresses": [address], "conditions": {"ready": serving, "serving": serving}})
+    });
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": kind,
+        "metadata": {
+            "namespace": "kube-system", "name": format!("{service}-{kind}"),
+            "labels": {"kubernetes.io/service-name": service},
+        },
+        "endpoints": endpoints.collect::<Vec<_>>(),
+        "ports": [{"name": "dns", "port": 5353, "protocol": "UDP"}],
+    })
+}
+
+fn list(items: &[Value]) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
+}
+
+fn cluster() -> String {
+    list(&[
+        dns(),
+        slice("kube-dns", "IPv4", &[("10.244.1.5", true), ("10.244.9.9", false)]),
+        slice("kube-dns", "IPv6", &[("fd00:244::5", true)]),
+    ])
+}
+
+/// Entries made by the conntrack program: client port, original destination, reply source.
+fn conntrack_insert(protocol: &str, port: u16, frontend: (&str, u16), backend: (&str, u16)) {
+    let client = if frontend.0.contains(':') { "fd00:9::1" } else { "10.9.0.1" };
+    let ((frontend, dport), (backend, reply_port)) = (frontend, backend);
+    let state = if protocol == "tcp" { " --state ESTABLISHED" } else { "" };
+    let text = format!(
+        "-I -p {protocol} -t 600 -s {client} --sport {port} -d {frontend} --dport {dport} \
+         -r {backend} --reply-port-src {reply_port} -q {client} --reply-port-dst {port} \
+         -u SEEN_REPLY{state}"
+    );
+    run("conntrack", &text.split(' ').collect::<Vec<_>>());
+}
+
+/// One of each kind; the stale ones have ports from 100 on.
+fn insert_all() {
+    for (port, frontend, backend) in [
+        (1, ("10.96.0.10", 53), ("10.244.1.5", 5353)),
+        (2, ("10.96.0.10", 9153), ("10.244.9.9", 5353)),
+        (3, ("203.0.113.9", 30053), ("203.0.113.9", 30053)),
+        (4, ("192.0.2.5", 30053), ("10.244.1.5", 5353)),
+        (5, ("fd00:96::a", 53), ("fd00:244::5", 5353)),
+        (100, ("10.96.0.10", 53), ("10.244.9.9", 5353)),
+        (101, ("10.96.0.10", 53), ("10.244.1.5", 53)),
+        (102, ("10.96.0.10", 53), ("10.96.0.10", 53)),
+        (103, ("192.0.2.5", 30053), ("10.244.9.9", 5353)),
+        (104, ("fd00:96::a", 53), ("fd00:244::6", 5353)),
+    ] {
+        conntrack_insert("udp", port, frontend, backend);
+    }
+    conntrack_insert("tcp", 6, ("10.96.0.10", 53), ("10.244.9.9", 5353));
+}
+
+const NODE: [&str; 2] = ["--node-address", "192.0.2.5"];
+
+fn sums(report: &Value) -> [u64; 4] {
+    ["stale", "deleted", "already_gone", "failed"].map(|field| {
+        report["families"].as_array().unwrap().iter().map(|f| f[field].as_u64().unwrap()).sum()
+    })
+}
+
+#[test]
+fn a_cluster_is_reconciled_exactly() {
+    in_netns(|| {
+        insert_all();
+        let file = File::new("cluster.json", &cluster());
+        let arguments = [&["--cluster", file.path(), "--json"][..], &NODE].concat();
+
+        let dry = reconcile(&[&arguments[..], &["--dry-run"]].concat());
+        assert_eq!(dry.status, 0, "{}", dry.all());
+        assert_eq!(oracle::table().len(), 11, "nothing deleted");
+        let dry = dry.json();
+        assert_eq!((sums(&dry), &dry["dry_run"]), ([5, 0, 0, 0], &json!(true)));
+
+        let real = reconcile(&arguments);
+        assert_eq!(real.status, 0, "{}", real.all());
+        let real = real.json();
+        assert_eq!(sums(&real), [5, 5, 0, 0]);
+        for (dry, real) in [0, 1].map(|n| (&dry["families"][n], &real["families"][n])) {
+            assert_eq!((&dry["stale"], &dry["reasons"]), (&real["stale"], &real["reasons"]));
+        }
+        assert_eq!(
+            real["families"][0]["reasons"],
+            json!({"backend_gone": 2, "backend_port_changed": 1, "not_translated": 1, "frontend_removed": 0})
+        );
+        assert_eq!(oracle::table().iter().filter(|s| s.orig_src.port() >= 100).count(), 0);
+        assert_eq!(oracle::table().len(), 6);
+
+        let again = reconcile(&arguments).json();
+        assert_eq!(sums(&again), [0; 4]);
+    });
+}
+
+#[test]
+fn the_json_has_exactly_the_promised_members() {
+    in_netns(|| {
+        insert_all();
+        let run = reconcile_stdin(&["--cluster", "-", "--json", "--node-address=::1"], &cluster());
+        assert_eq!(run.status, 0, "{}", run.all());
+        let report = run.json();
+        let names =
+            |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+        let expected =
+            ["profile", "dry_run", "elapsed_ms", "peak_rss_kib", "node_ports_judged", "families"];
+        assert_eq!(names(&report), expected);
+        assert_eq!(
+            names(&report["families"][0]),
+            [
+                "family",
+                "scanned",
+                "stale",
+                "deleted",
+                "already_gone",
+                "failed",
+                "passes",
+                "pushdown",
+                "reasons",
+            ]
+        );
+        assert_eq!(
+            names(&report["families"][0]["reasons"]),
+            ["backend_gone", "backend_port_changed", "not_translated", "frontend_removed",]
+        );
+        assert_eq!(
+            [&report["families"][0]["family"], &report["families"][1]["family"]],
+            ["ipv4", "ipv6",]
+        );
+        assert_eq!(run.stdout.lines().count(), 1, "one object and nothing else");
+    });
+}
+
+#[test]
+fn text_for_people() {
+    in_netns(|| {
+        insert_all();
+        let run = reconcile_stdin(&["--cluster", "-"], &cluster());
+        assert_eq!(run.status, 0, "{}", run.all());
+        assert!(run.stdout.contains("reconcile, profile strict"), "{}", run.all());
+        assert!(
+            run.stdout.contains("1  udp 10.96.0.10:53 -> 10.244.9.9:5353  (backend gone)"),
+            "{}",
+            run.all()
+        );
+        assert!(run.stdout.lines().count() <= 24, "one screen: {}", run.all());
+    });
+}
+
+#[test]
+fn node_ports_without_a_node_address_are_said() {
+    in_netns(|| {
+        insert_all();
+        let run = reconcile_stdin(&["--cluster", "-", "--json"], &cluster());
+        assert_eq!(run.json()["node_ports_judged"], json!(false));
+        let notes: Vec<_> = run.stderr.lines().collect();
+        assert_eq!(
+            notes,
+            ["note: node ports are not judged, no ipv4 and ipv6 --node-address was given"]
+        );
+        assert!(clients(&Conntrack::open().unwrap(), None).contains(&"10.9.0.1:103".into()));
+
+        let run =
+            reconcile_stdin(&["--cluster", "-", "--json", "--profile=kube-proxy"], &cluster());
+        assert_eq!((&run.json()["node_ports_judged"], run.stderr.as_str()), (&json!(true), ""));
+        let left = clients(&Conntrack::open().unwrap(), None);
+        assert!(!left.contains(&"10.9.0.1:103".into()), "{left:?}");
+        assert!(!left.contains(&"10.9.0.1:3".into()), "it does not look at the address: {left:?}");
+    });
+}
+
+#[test]
+fn frontends_of_the_previous_document_are_cleaned() {
+    in_netns(|| {
+        conntrack_insert("udp", 1, ("10.96.0.99", 53), ("10.244.1.5", 5353));
+        let old = service(
+            "old",
+            json!({
+                "clusterIP": "10.96.0.99", "ports": [{"port": 53, "protocol": "UDP"}],
+            }),
+        );
+        let previous = File::new("previous.json", &list(&[old]));
+        let now = File::new("now.json", &cluster());
+        let without = reconcile(&["--cluster", now.path(), "--json"]);
+        assert_eq!(sums(&without.json()), [0; 4]);
+        let run = reconcile(&["--cluster", now.path(), "--previous", previous.path(), "--json"]);
+        assert_eq!(run.json()["families"][0]["reasons"]["frontend_removed"], json!(1));
+        assert!(oracle::table().is_empty());
+    });
+}
+
+#[test]
+fn zones_and_protocols_can_be_chosen() {
+    in_netns(|| {
+        let stale = udp("10.9.0.1:1", "10.96.0.10:53", "10.244.9.9:5353");
+        fill(&[0, 7].map(|zone| ctnetlink_testbed::fill::Entry { zone, ..stale }));
+        let run = reconcile_stdin(&["--cluster", "-", "--json", "--zone", "7"], &cluster());
+        assert_eq!(sums(&run.json()), [1, 1, 0, 0]);
+        let run =
+            reconcile_stdin(&["--cluster", "-", "--json", "--protocol", "tcp,sctp"], &cluster());
+        assert_eq!((run.status, sums(&run.json())), (0, [0; 4]));
+        assert_eq!(run.stderr, "note: no usable tcp or sctp service in the document\n");
+        let run = reconcile_stdin(&["--cluster=-", "--protocol", "icmp"], &cluster());
+        assert_eq!(run.status, 2, "{}", run.all());
+    });
+}
+
+#[test]
+fn bad_input_exits_2_and_deletes_nothing() {
+    in_netns(|| {
+        insert_all();
+        let whole = cluster();
+        let services_only = list(&[dns()]);
+        for (document, expected) in [
+            ("", "standard input: the document is empty"),
+            (&whole[..whole.len() / 2], "standard input: the document is not valid JSON: EOF"),
+            (r#"{"kind":"Pod"}"#, "its kind is \"Pod\""),
+            ("[1,2]", "the document is not a v1 List"),
+            (
+                &whole.replace("\"port\":5353", "\"port\":\"dns\""),
+                "EndpointSlice kube-system/kube-dns-IPv4: ports[0].port: invalid type: string",
+            ),
+            (
+                &whole.replace("10.96.0.10", "10.96.0"),
+                "Service kube-system/kube-dns: spec.clusterIPs[0]: \"10.96.0\" is not an IP address",
+            ),
+            (&services_only, "not one EndpointSlice in the document"),
+        ] {
+            for json in [&["--cluster", "-"][..], &["--cluster", "-", "--json"]] {
+                let run = reconcile_stdin(json, document);
+                assert_eq!(run.status, 2, "{}", run.all());
+                assert!(run.stderr.contains(expected), "{expected}: {}", run.all());
+                assert!(!run.stderr.contains("panicked"), "{}", run.all());
+                assert_eq!(run.stdout, "");
+            }
+        }
+        for arguments in [
+            &["--cluster", "/nonexistent/cluster.json"][..],
+            &["--cluster", "-", "--previous", "-"],
+            &["--cluster", "-", "--node-address", "here"],
+            &["--cluster", "-", "--profile", "lax"],
+            &["--cluster", "-", "--entries", "5"],
+            &["--previous", "x"],
+            &["--entries", "0"],
+            &["--nonsense"],
+        ] {
+            let run = reconcile_stdin(arguments, "");
+            assert_eq!(run.status, 2, "{arguments:?}: {}", run.all());
+            assert!(!run.stderr.is_empty());
+        }
+        assert_eq!(oracle::table().len(), 11);
+
+        let run =
+            reconcile_stdin(&["--cluster", "-", "--no-endpoints-ok", "--json"], &services_only);
+        assert_eq!(run.status, 0, "{}", run.all());
+        assert_eq!(sums(&run.json())[1], 6, "everything toward a frontend is stale: {}", run.all());
+    });
+}
+
+#[test]
+fn nothing_to_do_is_done() {
+    in_netns(|| {
+        // A namespace without entries.
+        let run = reconcile_stdin(&["--cluster", "-", "--json"], &cluster());
+        assert_eq!((run.status, sums(&run.json())), (0, [0; 4]), "{}", run.all());
+        // No usable service: nothing in the list, or nothing that counts.
+        insert_all();
+        let headless = service("h", json!({"clusterIP": "None", "ports": [{"port": 53}]}));
+        for items in [vec![], vec![headless]] {
+            let run = reconcile_stdin(&["--cluster", "-", "--json"], &list(&items));
+            assert_eq!((run.status, sums(&run.json())), (0, [0; 4]), "{}", run.all());
+            assert_eq!(run.stderr, "note: no usable udp service in the document\n");
+        }
+        assert_eq!(oracle::table().len(), 11);
+    });
+}
+
+#[test]
+fn without_privilege_the_remedy_is_named() {
+    in_netns(|| {
+        insert_all();
+        let document = File::new("cluster.json", &cluster());
+        let mut command = Command::new(example("reconcile"));
+        command.args(["--cluster", document.path()]);
+        ctnetlink_testbed::netns::drop_capabilities_of(&mut command);
+        let run: Run = command.output().unwrap().into();
+        assert_eq!(run.status, 1, "{}", run.all());
+        assert!(
+            run.stderr.contains("EPERM") && run.stderr.contains("CAP_NET_ADMIN"),
+            "{}",
+            run.all()
+        );
+        assert!(run.stderr.contains("run as root"), "{}", run.all());
+        assert_eq!(oracle::table().len(), 11);
+    });
+}
+
+/// A kernel without nfnetlink answers socket(2) with EPROTONOSUPPORT. This kernel has it, so a
+/// seccomp filter makes that one call answer so.
+#[test]
+fn a_kernel_without_netfilter_netlink_is_named() {
+    use seccompiler::{
+        SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    };
+    in_netns(|| {
+        let eq = |argument, value| {
+            SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+                .unwrap()
+        };
+        let netlink_netfilter = SeccompRule::new(vec![
+            eq(0, libc::AF_NETLINK as u64),
+            eq(2, libc::NETLINK_NETFILTER as u64),
+        ]);
+        let filter = SeccompFilter::new(
+            [(libc::SYS_socket, vec![netlink_netfilter.unwrap()])].into(),
+            SeccompAction::Allow,
+            SeccompAction::Errno(libc::EPROTONOSUPPORT as u32),
+            std::env::consts::ARCH.try_into().unwrap(),
+        );
+        let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+        let document = File::new("cluster.json", &cluster());
+        let reconcile_path = example("reconcile");
+        // The filter is inherited by children, and this thread ends with the test.
+        let run: Run = std::thread::scope(|scope| {
+            let filtered = scope.spawn(|| {
+                seccompiler::apply_filter(&program).unwrap();
+                Command::new(&reconcile_path).args(["--cluster", document.path()]).output().unwrap()
+            });
+            filtered.join().unwrap().into()
+        });
+        assert_eq!(run.status, 1, "{}", run.all());
+        assert!(run.stderr.contains("this kernel does not offer ctnetlink"), "{}", run.all());
+        assert!(run.stderr.contains("modprobe nf_conntrack_netlink"), "{}", run.all());
+        assert!(!run.stderr.contains("panicked"), "{}", run.all());
+    });
+}
+
+#[test]
+fn the_demo_audits_itself() {
+    in_netns(|| {
+        for profile in ["strict", "kube-proxy"] {
+            let run = reconcile(&["--entries", "20000", "--json", "--profile", profile]);
+            assert_eq!(run.status, 0, "{}", run.all());
+            let report = run.json();
+            assert_eq!(
+                (&report["healthy_lost"], &report["stale_left"], &report["entries"]),
+                (&json!(0), &json!(0), &json!(20000))
+            );
+            assert_eq!(sums(&report), [200, 200, 0, 0]);
+        }
+        let run = reconcile(&["--entries", "3000"]);
+        assert!(run.status == 0 && run.stdout.ends_with("OK\n"), "{}", run.all());
+        let dry = reconcile(&["--entries", "3000", "--dry-run", "--json"]);
+        assert_eq!((dry.status, &dry.json()["stale_left"]), (0, &json!(30)), "{}", dry.all());
+    });
+}
+
+#[test]
+fn more_entries_than_the_kernel_takes() {
+    in_netns(|| {
+        let limit = Conntrack::open().unwrap().limit().unwrap();
+        let entries = (u64::from(limit) + 1).to_string();
+        let run = reconcile(&["--entries", &entries]);
+        assert_eq!(run.status, 1, "{}", run.all());
+        assert!(run.stderr.contains(&format!("nf_conntrack_max is {limit}")), "{}", run.all());
+    });
+}
+
+#[test]
+fn the_host_is_left_alone() {
+    in_netns(|| {
+        insert_all();
+        let before = oracle::table();
+        for name in ["reconcile", "plain_desired_state"] {
+            let arguments: &[&str] = if name == "reconcile" { &["--entries", "2000"] } else { &[] };
+            let run: Run = Command::new(example(name)).args(arguments).output().unwrap().into();
+            assert_eq!(run.status, 0, "{}", run.all());
+        }
+        assert_eq!(oracle::table(), before);
+    });
+}
+
+#[test]
+fn dump_lists_and_counts() {
+    in_netns(|| {
+        insert_all();
+        let dump = |arguments: &[&str]| -> Run {
+            Command::new(example("dump")).args(arguments).output().unwrap().into()
+        };
+        assert_eq!(dump(&[]).stdout.lines().count(), 11);
+        assert_eq!(dump(&["udp", "53"]).stdout.lines().count(), 6);
+        assert!(dump(&["--count"]).stdout.starts_with("11 of "));
+        assert_ne!(dump(&["nonsense"]).status, 0);
+    });
+}

@@ -1,0 +1,35 @@
+//! What the kernel tests share.
+
+use std::net::SocketAddr;
+
+use ctnetlink::{Conntrack, Filter, Flow};
+use ctnetlink_testbed::fill::Entry;
+
+/// Parses an address with port.
+pub fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+/// A UDP entry from client, frontend and backend.
+pub fn udp(client: &str, frontend: &str, backend: &str) -> Entry {
+    Entry::udp(at(client), at(frontend), at(backend))
+}
+
+/// The same over TCP.
+pub fn tcp(client: &str, frontend: &str, backend: &str) -> Entry {
+    Entry::tcp(at(client), at(frontend), at(backend))
+}
+
+/// Dumps into a list.
+pub fn flows(ct: &Conntrack, filter: Option<&Filter>) -> Vec<Flow> {
+    let dump = ct.dump(filter).unwrap_or_else(|e| panic!("{e}"));
+    dump.into_iter().map(|flow| flow.unwrap_or_else(|e| panic!("{e}"))).collect()
+}
+
+/// The clients (original sources) of what a dump shows, sorted.
+pub fn clients(ct: &Conntrack, filter: Option<&Filter>) -> Vec<String> {
+    let mut clients: Vec<_> =
+        flows(ct, filter).iter().map(|flow| flow.orig().source().to_string()).collect();
+    clients.sort_unstable();
+    clients
+}
