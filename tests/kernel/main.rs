@@ -3,10 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod batch;
 mod delete;
 mod dump;
+mod expect;
+mod figures;
 mod handle;
+mod model;
 mod never;
+mod operations;
 mod packets;
 mod reconcile;
 mod rootless;
+mod timeout;

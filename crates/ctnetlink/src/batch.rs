@@ -1,153 +1,275 @@
-//! Deletes, many to a datagram, each with an outcome of its own.
-
-use netlink_packet_core::NLM_F_ACK;
+//! Operations on entries, many to a datagram, each with an outcome of its own.
 
 use crate::command::Command;
+use crate::entry::{Change, NewEntry};
 use crate::error::{Error, Operation, Result};
 use crate::flow::Flow;
+use crate::key::Key;
 use crate::reply::Reply;
-use crate::request;
+use crate::request::{self, entry};
 
 /// Requests per datagram. An error reply is charged 832 bytes of receive buffer, so the default
 /// buffer of 212992 bytes holds 256 of them; more gains nothing.
 pub(crate) const LIMIT: usize = 200;
 
-/// What became of one delete.
+/// What became of one operation of a [`Batch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It is deleted.
-    Deleted,
-    /// No such entry (`ENOENT`): it had gone already, or was replaced by one toward another
-    /// backend, which the kernel does not tell apart.
-    AlreadyGone,
+    /// It is done.
+    Done,
+    /// No such entry (`ENOENT`). For a delete: it had gone already, or was replaced by one toward
+    /// another backend, which the kernel does not tell apart.
+    NotFound,
     /// The kernel refused with this errno.
     Failed(i32),
+    /// The answer was lost, and asking again cannot tell what it was (a creation): all that is
+    /// known is whether the entry is there now.
+    Unknown {
+        /// The entry is there.
+        exists: bool,
+    },
 }
 
-/// Deletes to be sent together. Each is pinned to one entry by reply tuple, zone and id.
-#[derive(Debug, Default)]
-pub(crate) struct DeleteBatch {
+/// Operations to be sent together: a datagram for every 200 of them, and an outcome for each.
+///
+/// There is no transaction: one that fails does not stop the others. Only failures are answered by
+/// the kernel, so that a batch costs little more than the work itself.
+///
+/// ```no_run
+/// use ctnetlink::{Batch, Change, Conntrack, Outcome};
+/// # fn f(ct: &Conntrack, stale: &[ctnetlink::Flow], key: ctnetlink::Key) -> ctnetlink::Result<()> {
+/// let mut batch = Batch::new();
+/// batch.update(&key, &Change::new().mark(7))?;
+/// for flow in stale {
+///     batch.delete(flow)?;
+/// }
+/// let outcomes = ct.execute(&mut batch)?;
+/// assert_eq!(outcomes.len(), 1 + stale.len());
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
     datagram: Vec<u8>,
-    /// Where each request starts.
-    starts: Vec<usize>,
-    outcomes: Vec<Option<Outcome>>,
+    items: Vec<Item>,
 }
 
-impl DeleteBatch {
-    pub(crate) fn push<B: AsRef<[u8]>>(&mut self, flow: &Flow<B>) -> Result<()> {
-        let start = self.datagram.len();
-        if !request::append_delete(&mut self.datagram, 0, false, flow) {
-            return Err(Error::Invalid(
-                "delete: an entry without an id cannot be told from its successor".into(),
-            ));
-        }
-        self.starts.push(start);
-        Ok(())
+#[derive(Debug, Clone)]
+struct Item {
+    /// Where the request starts in the datagram.
+    start: usize,
+    /// For a creation: the request that shows whether the entry is there. Everything else can be
+    /// repeated without harm.
+    verify: Option<Vec<u8>>,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Batch {
+        Batch::default()
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.starts.len() >= LIMIT
+    /// How many operations it holds.
+    pub fn len(&self) -> usize {
+        self.items.len()
     }
 
-    /// Sends what was pushed, and hands over one outcome per request, in order. The batch is
-    /// empty afterwards, also after an error.
+    /// It holds none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Creates an entry; `EEXIST` if there is one with either of its tuples.
     ///
     /// # Errors
     ///
-    /// When the datagram as a whole was refused, for instance without `CAP_NET_ADMIN`.
+    /// What cannot be expressed as a request. Nothing is added then.
+    pub fn create(&mut self, new: &NewEntry) -> Result<()> {
+        self.add_creation(new, false)
+    }
+
+    /// Creates an entry, or updates the one with its original tuple.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Batch::create).
+    pub fn create_or_update(&mut self, new: &NewEntry) -> Result<()> {
+        self.add_creation(new, true)
+    }
+
+    fn add_creation(&mut self, new: &NewEntry, or_update: bool) -> Result<()> {
+        let request = entry::create(new, or_update)?;
+        let key = Key { zone: new.zone, ..Key::orig(new.orig) };
+        self.add(request, Some(entry::get(&key)?));
+        Ok(())
+    }
+
+    /// Updates an entry.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Batch::create).
+    pub fn update(&mut self, key: &Key, change: &Change) -> Result<()> {
+        self.add(entry::update(key, change)?, None);
+        Ok(())
+    }
+
+    /// Deletes exactly this entry, as it was dumped: by reply tuple, zone and id.
+    ///
+    /// # Errors
+    ///
+    /// An entry without an id, which cannot be told from its successor.
+    pub fn delete<B: AsRef<[u8]>>(&mut self, flow: &Flow<B>) -> Result<()> {
+        let start = self.datagram.len();
+        entry::append_delete(&mut self.datagram, flow)?;
+        self.items.push(Item { start, verify: None });
+        Ok(())
+    }
+
+    /// Deletes the entry with this key, whatever it is by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Batch::create).
+    pub fn delete_key(&mut self, key: &Key) -> Result<()> {
+        self.add(entry::delete(key)?, None);
+        Ok(())
+    }
+
+    fn add(&mut self, request: Vec<u8>, verify: Option<Vec<u8>>) {
+        self.items.push(Item { start: self.datagram.len(), verify });
+        self.datagram.extend(request);
+    }
+
+    /// A datagram's worth has been collected.
+    pub(crate) fn is_full(&self) -> bool {
+        self.items.len() >= LIMIT
+    }
+
+    /// Sends everything and hands over one outcome per operation, in order. The batch is empty
+    /// afterwards, also after an error.
+    ///
+    /// # Errors
+    ///
+    /// When a datagram as a whole was refused, for instance without `CAP_NET_ADMIN`.
     pub(crate) fn execute(
         &mut self,
         command: &mut Command,
         mut each: impl FnMut(Outcome),
     ) -> Result<()> {
-        let result = self.send_all(command);
-        if result.is_ok() {
-            self.outcomes.iter().map(|o| o.unwrap_or(Outcome::Deleted)).for_each(&mut each);
+        let mut rest = std::mem::take(&mut self.datagram);
+        let items = std::mem::take(&mut self.items);
+        let mut sent = 0;
+        let mut outcomes = Vec::with_capacity(items.len().min(LIMIT));
+        let mut result = Ok(());
+        for chunk in items.chunks(LIMIT) {
+            let next = items.get(sent + chunk.len()).map(|item| item.start);
+            let first = chunk.first().map_or(0, |item| item.start);
+            let end = next.unwrap_or(rest.len());
+            result = send(command, &mut rest[first..end], chunk, &mut outcomes);
+            if result.is_err() {
+                break;
+            }
+            outcomes.drain(..).for_each(|outcome| each(outcome.unwrap_or(Outcome::Done)));
+            sent += chunk.len();
         }
-        self.datagram.clear();
-        self.starts.clear();
+        // The room is used again.
+        rest.clear();
+        self.datagram = rest;
         result
     }
+}
 
-    fn send_all(&mut self, command: &mut Command) -> Result<()> {
-        self.outcomes.clear();
-        let Some(last) = self.starts.last().copied() else { return Ok(()) };
-        let count = self.starts.len();
-        self.outcomes.resize(count, None);
+/// Sends one datagram. Requests without an answer have succeeded, except after an overrun.
+fn send(
+    command: &mut Command,
+    datagram: &mut [u8],
+    items: &[Item],
+    outcomes: &mut Vec<Option<Outcome>>,
+) -> Result<()> {
+    let operation = Operation::Batch;
+    let base = items.first().map_or(0, |item| item.start);
+    let count = items.len();
+    outcomes.clear();
+    outcomes.resize(count, None);
 
-        // Only failures answer, except for the last request: its answer proves that all before it
-        // were executed, as the kernel works through a datagram in order.
-        let first_sequence = command.reserve(count);
-        for (sequence, start) in (first_sequence..).zip(&self.starts) {
-            self.datagram[start + 8..start + 12].copy_from_slice(&sequence.to_ne_bytes());
+    // Only failures answer, except for the last request: its answer proves that all before it
+    // were executed, as the kernel works through a datagram in order.
+    let first_sequence = command.reserve(count);
+    for (at, (sequence, item)) in (first_sequence..).zip(items).enumerate() {
+        request::seal(&mut datagram[item.start - base..], sequence, at + 1 == count);
+    }
+    let lost = command.exchange(operation, datagram, |sequence, reply| {
+        let at = sequence.wrapping_sub(first_sequence) as usize;
+        if let Some(slot) = outcomes.get_mut(at) {
+            *slot = Some(outcome(reply)?);
         }
-        let flags = u16::from_ne_bytes([self.datagram[last + 6], self.datagram[last + 7]]);
-        self.datagram[last + 6..last + 8].copy_from_slice(&(flags | NLM_F_ACK).to_ne_bytes());
+        Ok(())
+    })?;
+    if lost {
+        return ask_again(command, datagram, items, outcomes);
+    }
+    // A datagram is refused as a whole with one EPERM, under the number of the first request; the
+    // rest is discarded without an answer.
+    match (outcomes.first(), outcomes.last()) {
+        (Some(Some(Outcome::Failed(errno @ libc::EPERM))), Some(last))
+            if count == 1 || last.is_none() =>
+        {
+            Err(Error::kernel(operation, *errno))
+        }
+        (_, Some(None)) => Err(Error::NoAnswer { operation, seconds: 0 }),
+        _ => Ok(()),
+    }
+}
 
-        let outcomes = &mut self.outcomes;
-        let lost = command.exchange(Operation::Delete, &self.datagram, |sequence, reply| {
-            let at = sequence.wrapping_sub(first_sequence) as usize;
-            if let Some(slot) = outcomes.get_mut(at) {
-                *slot = Some(outcome(reply)?);
+/// After an overrun, requests without an answer were executed with an unknown result. Deletes and
+/// updates are asked for once more, one by one: each names its entry, so that is harmless. A
+/// creation would only find itself, so the entry is looked for.
+fn ask_again(
+    command: &mut Command,
+    datagram: &mut [u8],
+    items: &[Item],
+    outcomes: &mut [Option<Outcome>],
+) -> Result<()> {
+    let base = items.first().map_or(0, |item| item.start);
+    let length = datagram.len();
+    let ends = items.iter().skip(1).map(|item| item.start - base).chain([length]);
+    for ((item, end), slot) in items.iter().zip(ends).zip(outcomes) {
+        if slot.is_some() {
+            continue;
+        }
+        let mut verify = item.verify.clone();
+        let creation = verify.is_some();
+        let request = match &mut verify {
+            Some(verify) => verify.as_mut_slice(),
+            None => &mut datagram[item.start - base..end],
+        };
+        let sequence = command.reserve(1);
+        request::seal(request, sequence, true);
+        let mut answer = None;
+        command.exchange(Operation::Batch, request, |answered, reply| {
+            if answered == sequence && !matches!(reply, Reply::Data(_)) {
+                answer = Some(outcome(reply)?);
             }
             Ok(())
         })?;
-
-        match outcomes.last() {
-            Some(None) if !lost => {
-                // Nobody answers for the end of the datagram, so it was refused as a whole: the
-                // one errno there is, under the number of the first request, is the reason.
-                let errno = outcomes.iter().find_map(|o| match o {
-                    Some(Outcome::Failed(errno)) => Some(*errno),
-                    _ => None,
-                });
-                Err(errno.map_or(
-                    Error::NoAnswer { operation: Operation::Delete, seconds: 0 },
-                    |errno| Error::kernel(Operation::Delete, errno),
-                ))
-            }
-            // A datagram of one request that is refused for lack of privilege.
-            Some(Some(Outcome::Failed(libc::EPERM))) if count == 1 => {
-                Err(Error::kernel(Operation::Delete, libc::EPERM))
-            }
-            _ if lost => self.ask_again(command),
-            _ => Ok(()),
-        }
+        *slot = Some(match (answer, creation) {
+            (Some(Outcome::Done), true) => Outcome::Unknown { exists: true },
+            (Some(Outcome::NotFound), true) => Outcome::Unknown { exists: false },
+            (Some(outcome), _) => outcome,
+            (None, _) => Outcome::Failed(libc::ENOBUFS),
+        });
     }
-
-    /// After an overrun, requests without an answer were executed with an unknown result. Asking
-    /// again one by one is harmless, since each is pinned to its entry.
-    fn ask_again(&mut self, command: &mut Command) -> Result<()> {
-        let ends = self.starts.iter().skip(1).copied().chain([self.datagram.len()]);
-        for ((start, end), slot) in self.starts.iter().zip(ends).zip(&mut self.outcomes) {
-            if slot.is_some() {
-                continue;
-            }
-            let request = &mut self.datagram[*start..end];
-            let sequence = command.reserve(1);
-            request[8..12].copy_from_slice(&sequence.to_ne_bytes());
-            let flags = u16::from_ne_bytes([request[6], request[7]]) | NLM_F_ACK;
-            request[6..8].copy_from_slice(&flags.to_ne_bytes());
-            command.exchange(Operation::Delete, request, |answered, reply| {
-                if answered == sequence {
-                    *slot = Some(outcome(reply)?);
-                }
-                Ok(())
-            })?;
-            slot.get_or_insert(Outcome::Failed(libc::ENOBUFS));
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn outcome(reply: Reply<'_>) -> Result<Outcome> {
     Ok(match reply {
         Reply::Error(error) => match error.raw_os_error() {
-            Some(libc::ENOENT) => Outcome::AlreadyGone,
+            Some(libc::ENOENT) => Outcome::NotFound,
             Some(errno) => Outcome::Failed(errno),
             None => return Err(error),
         },
-        _ => Outcome::Deleted,
+        _ => Outcome::Done,
     })
 }

@@ -1,12 +1,13 @@
-//! The command socket: short exchanges, one at a time.
+//! The command socket: exchanges that the caller waits for, one at a time.
 
 use crate::error::{Error, Operation, Result};
 use crate::reply::Reply;
+use crate::request;
 use crate::socket::{RECEIVE_CAPACITY, Socket};
-use crate::wire::Messages;
+use crate::wire::{Message, Messages};
 
-/// A socket with its buffer and its own count of sequence numbers. Dumps have sockets of their
-/// own, so nothing but answers to commands arrives here.
+/// A socket with its buffer and its own count of sequence numbers. Dumps of the table have sockets
+/// of their own, so nothing but answers to commands arrives here.
 #[derive(Debug)]
 pub(crate) struct Command {
     socket: Socket,
@@ -46,6 +47,7 @@ impl Command {
         mut each: impl FnMut(u32, Reply<'_>) -> Result<()>,
     ) -> Result<bool> {
         let mut lost = false;
+        // An error in the middle leaves answers queued; the next exchange skips them by number.
         self.socket.send(operation, datagram)?;
         loop {
             match self.socket.try_receive(operation, &mut self.buffer) {
@@ -61,6 +63,62 @@ impl Command {
             for message in Messages::new(&self.buffer) {
                 let message = message.map_err(|source| Error::decode(operation, source))?;
                 each(message.sequence, Reply::of(operation, message))?;
+            }
+        }
+    }
+
+    /// One request that is acknowledged. Data that comes before the acknowledgement is handed
+    /// over, echoed events (sequence 0) included.
+    pub(crate) fn request(
+        &mut self,
+        operation: Operation,
+        mut request: Vec<u8>,
+        mut each: impl FnMut(&Message<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let sequence = self.reserve(1);
+        request::seal(&mut request, sequence, true);
+        let mut answered = None;
+        let lost = self.exchange(operation, &request, |number, reply| {
+            match reply {
+                Reply::Data(message) if number == sequence || number == 0 => each(&message)?,
+                _ if number != sequence => {}
+                Reply::Ack => answered = Some(Ok(())),
+                Reply::Error(error) => answered = Some(Err(error)),
+                Reply::Data(_) | Reply::Done | Reply::Noise => {}
+            }
+            Ok(())
+        })?;
+        match answered {
+            Some(result) => result,
+            None if lost => Err(Error::Overrun { operation }),
+            None => Err(Error::NoAnswer { operation, seconds: 0 }),
+        }
+    }
+
+    /// A dump that fits an exchange: statistics, expectations, timeout policies. It asks for an
+    /// acknowledgement too, because some dumps that have nothing to say send no `NLMSG_DONE`.
+    pub(crate) fn collect(
+        &mut self,
+        operation: Operation,
+        mut request: Vec<u8>,
+        mut each: impl FnMut(&Message<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let sequence = self.reserve(1);
+        request::seal(&mut request, sequence, true);
+        self.socket.send(operation, &request)?;
+        loop {
+            self.socket.receive(operation, &mut self.buffer)?;
+            for message in Messages::new(&self.buffer) {
+                let message = message.map_err(|source| Error::decode(operation, source))?;
+                if message.sequence != sequence {
+                    continue;
+                }
+                match Reply::of(operation, message) {
+                    Reply::Data(message) => each(&message)?,
+                    Reply::Done | Reply::Ack => return Ok(()),
+                    Reply::Error(error) => return Err(error),
+                    Reply::Noise => {}
+                }
             }
         }
     }

@@ -9,9 +9,20 @@ use crate::error::{Error, Operation, Result};
 use crate::filter::{Filter, KernelPart, Plan};
 use crate::flow::{Flow, FlowRef, Index};
 use crate::reply::Reply;
-use crate::request;
+use crate::request::entry;
 use crate::socket::{RECEIVE_CAPACITY, Socket};
 use crate::wire::Messages;
+
+/// What a dump reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source {
+    /// The table, filtered in the kernel by this part.
+    Table(KernelPart),
+    /// The whole table; the kernel zeroes the counters it has read.
+    TableAndZero,
+    /// The entries whose destroy event is still to be delivered.
+    Dying,
+}
 
 /// A running dump. Made by [`Conntrack::dump`](crate::Conntrack::dump).
 ///
@@ -42,7 +53,7 @@ pub struct Dump {
     offset: usize,
     filter: Option<Filter>,
     /// Requests not sent yet; the one under way is not among them.
-    remaining: std::vec::IntoIter<KernelPart>,
+    remaining: std::vec::IntoIter<Source>,
     pushdown: String,
     sequence: u32,
     received: u64,
@@ -51,16 +62,32 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// Sends the first request and waits for the first answer, so that a refusal shows here.
+    /// Starts a dump of what the filter matches.
     pub(crate) fn start(socket: Socket, filter: Option<&Filter>) -> Result<Dump> {
         let plan = filter.map_or_else(|| Ok(Plan::everything()), Filter::plan)?;
         let pushdown = plan.requests.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let sources = plan.requests.into_iter().map(Source::Table).collect();
+        Dump::run(socket, sources, filter.cloned(), pushdown)
+    }
+
+    /// Starts a dump of something else.
+    pub(crate) fn of(socket: Socket, source: Source) -> Result<Dump> {
+        Dump::run(socket, vec![source], None, String::new())
+    }
+
+    /// Sends the first request and waits for the first answer, so that a refusal shows here.
+    fn run(
+        socket: Socket,
+        sources: Vec<Source>,
+        filter: Option<Filter>,
+        pushdown: String,
+    ) -> Result<Dump> {
         let mut dump = Dump {
             socket,
             buffer: Vec::with_capacity(RECEIVE_CAPACITY),
             offset: 0,
-            filter: filter.cloned(),
-            remaining: plan.requests.into_iter(),
+            filter,
+            remaining: sources.into_iter(),
             pushdown,
             sequence: 0,
             received: 0,
@@ -157,9 +184,14 @@ impl Dump {
     /// Sends the next request of the plan; without one the dump is finished.
     fn send_next(&mut self) -> Result<()> {
         match self.remaining.next() {
-            Some(part) => {
+            Some(source) => {
                 self.sequence += 1;
-                self.socket.send(Operation::Dump, &request::dump(self.sequence, &part))
+                let request = match source {
+                    Source::Table(part) => entry::dump(self.sequence, &part),
+                    Source::TableAndZero => entry::dump_and_zero(self.sequence),
+                    Source::Dying => entry::dying(self.sequence),
+                };
+                self.socket.send(Operation::Dump, &request)
             }
             None => {
                 self.finished = true;

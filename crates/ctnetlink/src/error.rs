@@ -16,8 +16,28 @@ pub enum Operation {
     Count,
     /// Dumping the table.
     Dump,
-    /// Deleting entries.
+    /// Fetching one entry.
+    Get,
+    /// Creating an entry.
+    Create,
+    /// Updating an entry.
+    Update,
+    /// Deleting an entry.
     Delete,
+    /// Running a batch of operations.
+    Batch,
+    /// Removing all entries of a family.
+    Flush,
+    /// Reading and zeroing counters.
+    Zero,
+    /// Reading statistics.
+    Stats,
+    /// Something about expectations.
+    Expect,
+    /// Something about timeout policies.
+    Timeout,
+    /// Finding out what the kernel can do.
+    Probe,
 }
 
 impl fmt::Display for Operation {
@@ -26,7 +46,17 @@ impl fmt::Display for Operation {
             Operation::Open => "open",
             Operation::Count => "count",
             Operation::Dump => "dump",
+            Operation::Get => "get",
+            Operation::Create => "create",
+            Operation::Update => "update",
             Operation::Delete => "delete",
+            Operation::Batch => "batch",
+            Operation::Flush => "flush",
+            Operation::Zero => "zero",
+            Operation::Stats => "stats",
+            Operation::Expect => "expectation",
+            Operation::Timeout => "timeout policy",
+            Operation::Probe => "probe",
         })
     }
 }
@@ -266,17 +296,51 @@ pub(crate) fn errno_name(errno: i32) -> Option<&'static str> {
 }
 
 fn remedy_suffix(operation: Operation, errno: Option<i32>) -> String {
-    let remedy = match (operation, errno) {
-        (Operation::Open, Some(libc::EPERM)) => {
+    use Operation as O;
+    let remedy = match (operation, errno.unwrap_or(0)) {
+        (O::Open, libc::EPERM) => {
             "entering another network namespace needs CAP_SYS_ADMIN in the user namespaces of both: \
              run as root"
         }
-        (Operation::Open, Some(libc::EINVAL)) => "the file is not a network namespace",
-        (_, Some(libc::EPERM)) => {
+        (O::Open, libc::EINVAL) => "the file is not a network namespace",
+        (_, libc::EPERM) => {
             "this needs CAP_NET_ADMIN in the user namespace that owns the network namespace: run as \
              root, grant the capability, or work in a namespace of your own (`unshare -Urn`)"
         }
-        (_, Some(libc::EMFILE)) => "close some files, or raise the limit with `ulimit -n`",
+        (O::Open, libc::EMFILE) => "close some files, or raise the limit with `ulimit -n`",
+        (O::Expect, libc::EMFILE) => {
+            "the limit of expectations is reached (nf_conntrack_expect_max)"
+        }
+        (O::Expect, libc::EINVAL) => {
+            "without `modprobe nf_conntrack_netlink` every request about expectations is invalid"
+        }
+        (O::Expect, libc::EOPNOTSUPP) => "the master entry has no helper",
+        (O::Timeout, libc::EINVAL) => {
+            "without `modprobe nfnetlink_cttimeout` (CONFIG_NF_CT_NETLINK_TIMEOUT) every request \
+             about timeout policies is invalid"
+        }
+        (O::Timeout, libc::EBUSY) => "a rule uses the policy, or it exists already",
+        (O::Timeout, libc::EOPNOTSUPP) => "the kernel has no timeouts for this protocol",
+        (O::Create, libc::ENOMEM) => {
+            "the table is full: raise net.netfilter.nf_conntrack_max in the initial namespace"
+        }
+        (O::Create, libc::ENOSPC) => {
+            "the hash chain is full: spread the addresses, or raise nf_conntrack_buckets"
+        }
+        (O::Create | O::Update, libc::EBUSY) => {
+            "the status may not clear or set these bits (repeat SEEN_REPLY and ASSURED where they \
+             are set), or the entry has another helper"
+        }
+        (O::Update, libc::ENOSPC) => {
+            "no rule of this namespace uses labels: add one, for instance `ct label set` of nftables"
+        }
+        (O::Create, libc::EOPNOTSUPP) => {
+            "an unknown helper (or one of another protocol), or the kernel lacks NAT, marks or zones"
+        }
+        (O::Update, libc::EOPNOTSUPP) => {
+            "NAT, master and helper are decided when an entry is created"
+        }
+        (O::Delete, libc::EBUSY) => "kernels from 4.20 to 6.1 do not delete offloaded entries",
         _ => return String::new(),
     };
     format!("; {remedy}")

@@ -1,9 +1,13 @@
 //! One conntrack entry, as a view into the receive buffer or as a value of its own.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::error::DecodeError;
+use crate::extension::{self, Counters, SeqAdj, SynProxy, Timestamps};
+use crate::labels::Labels;
+use crate::line::Line;
 use crate::proto::{Protocol, ProtocolState};
 use crate::status::Status;
 use crate::tuple::{Family, Tuple};
@@ -181,11 +185,7 @@ impl<B: AsRef<[u8]>> Flow<B> {
     /// [`Tuple::zone`]).
     #[inline]
     pub fn zone(&self) -> u16 {
-        self.value(cta::ZONE)
-            .and_then(wire::be16)
-            .or(self.index.orig.zone())
-            .or(self.index.reply.zone())
-            .unwrap_or(0)
+        self.zone_of_both().or(self.index.orig.zone()).or(self.index.reply.zone()).unwrap_or(0)
     }
 
     /// The entry's id: four opaque bytes, shown as a number the way `conntrack -o id` does.
@@ -201,6 +201,92 @@ impl<B: AsRef<[u8]>> Flow<B> {
     #[inline]
     pub fn protocol_state(&self) -> Option<ProtocolState> {
         self.value(cta::PROTOINFO).and_then(ProtocolState::parse)
+    }
+
+    /// Packets and bytes of the original direction. Absent unless `nf_conntrack_acct` was 1 when
+    /// the entry was made.
+    #[inline]
+    pub fn counters_orig(&self) -> Option<Counters> {
+        self.value(cta::COUNTERS_ORIG).and_then(extension::parse::counters)
+    }
+
+    /// Packets and bytes of the reply direction, like [`counters_orig`](Flow::counters_orig).
+    #[inline]
+    pub fn counters_reply(&self) -> Option<Counters> {
+        self.value(cta::COUNTERS_REPLY).and_then(extension::parse::counters)
+    }
+
+    /// When the entry was made. Absent unless `nf_conntrack_timestamp` was 1 at that time.
+    #[inline]
+    pub fn timestamps(&self) -> Option<Timestamps> {
+        self.value(cta::TIMESTAMP).map(extension::parse::timestamps)
+    }
+
+    /// When an event happened. Linux 6.14, in events only, with `nf_conntrack_timestamp`.
+    #[inline]
+    pub fn event_time(&self) -> Option<SystemTime> {
+        self.value(cta::TIMESTAMP_EVENT).and_then(wire::be64).and_then(extension::parse::time)
+    }
+
+    /// Label bits. Absent if none is set.
+    #[inline]
+    pub fn labels(&self) -> Option<Labels> {
+        self.value(cta::LABELS).map(Labels::parse)
+    }
+
+    /// Name of the helper attached to the entry, such as `ftp`.
+    #[inline]
+    pub fn helper(&self) -> Option<Cow<'_, str>> {
+        let value = self.value(cta::HELP)?;
+        Attributes::find(value, cta::HELP_NAME).map(|attribute| name(attribute.value))
+    }
+
+    /// Original tuple of the entry that expected this one.
+    #[inline]
+    pub fn master(&self) -> Option<Tuple> {
+        Tuple::parse(self.value(cta::TUPLE_MASTER)?, self.index.family, 0).ok()
+    }
+
+    /// TCP sequence adjustment of the original direction.
+    #[inline]
+    pub fn seq_adj_orig(&self) -> Option<SeqAdj> {
+        self.value(cta::SEQ_ADJ_ORIG).and_then(extension::parse::seq_adj)
+    }
+
+    /// TCP sequence adjustment of the reply direction.
+    #[inline]
+    pub fn seq_adj_reply(&self) -> Option<SeqAdj> {
+        self.value(cta::SEQ_ADJ_REPLY).and_then(extension::parse::seq_adj)
+    }
+
+    /// State of the SYN proxy.
+    #[inline]
+    pub fn synproxy(&self) -> Option<SynProxy> {
+        self.value(cta::SYNPROXY).and_then(extension::parse::synproxy)
+    }
+
+    /// Security context, where a security module provides one.
+    #[inline]
+    pub fn security_context(&self) -> Option<Cow<'_, str>> {
+        let value = self.value(cta::SECCTX)?;
+        Attributes::find(value, cta::SECCTX_NAME).map(|attribute| name(attribute.value))
+    }
+
+    /// Reference count in the kernel: 1 in a dump, 2 when fetched alone. Absent in events.
+    #[inline]
+    pub fn use_count(&self) -> Option<u32> {
+        self.be32(cta::USE)
+    }
+
+    /// The zone that applies to both directions; absent for the default zone.
+    #[inline]
+    pub(crate) fn zone_of_both(&self) -> Option<u16> {
+        self.value(cta::ZONE).and_then(wire::be16)
+    }
+
+    /// The entry as a line of text, with options.
+    pub fn line(&self) -> Line<'_, B> {
+        Line::new(self)
     }
 
     /// The raw value of a top-level attribute ([`uapi::cta`](crate::uapi::cta)), of any number,
@@ -247,31 +333,15 @@ impl<B: AsRef<[u8]>> Flow<B> {
 }
 
 impl<B: AsRef<[u8]>> fmt::Display for Flow<B> {
-    /// One line in the words of `conntrack -L`.
+    /// The line `conntrack -L` prints; [`line`](Flow::line) has more.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<8} {}", self.protocol(), self.protocol().0)?;
-        if let Some(timeout) = self.timeout() {
-            write!(f, " {}", timeout.as_secs())?;
-        }
-        if let Some(state) = self.protocol_state() {
-            write!(f, " {state}")?;
-        }
-        write!(f, " {}", self.orig())?;
-        if !self.status().contains(Status::SEEN_REPLY) {
-            f.write_str(" [UNREPLIED]")?;
-        }
-        write!(f, " {}", self.reply())?;
-        if self.status().contains(Status::ASSURED) {
-            f.write_str(" [ASSURED]")?;
-        }
-        if let Some(mark) = self.mark() {
-            write!(f, " mark={mark}")?;
-        }
-        if self.zone() != 0 {
-            write!(f, " zone={}", self.zone())?;
-        }
-        Ok(())
+        self.line().fmt(f)
     }
+}
+
+/// A name the kernel sent, without the NUL behind it.
+fn name(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default())
 }
 
 impl<B: AsRef<[u8]>> fmt::Debug for Flow<B> {
@@ -338,7 +408,7 @@ pub(crate) mod tests {
         assert_eq!(
             flow.to_string(),
             "udp      17 299 src=10.0.0.1 dst=10.96.0.10 sport=1001 dport=53 [UNREPLIED] \
-             src=10.244.1.5 dst=10.0.0.1 sport=5353 dport=1001 mark=0"
+             src=10.244.1.5 dst=10.0.0.1 sport=5353 dport=1001 mark=0 use=1"
         );
     }
 

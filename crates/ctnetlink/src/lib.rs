@@ -31,7 +31,7 @@
 //! | --- | --- | --- |
 //! | 1 | [`uapi`], `error` | kernel constants; one error type |
 //! | 2 | [`wire`] | borrowed message and attribute iterators: bytes in, views out |
-//! | 3 | `tuple`, `proto`, `status`, `flow` | the model: [`Flow`] and its view [`FlowRef`] |
+//! | 3 | `tuple`, `proto`, `status`, `extension`, `labels`, `flow`, `line` | the model: [`Flow`] and its view [`FlowRef`] |
 //! | 4 | `filter`, `desired`, `history`, `verdict` | pure judgement: which entries are meant, which are stale |
 //! | 5 | `request`, `reply`, `socket` | bytes out, answers in; the only `unsafe` |
 //! | 6 | `command`, `dump`, `batch`, `stats` | operations on a socket |
@@ -46,7 +46,7 @@
 //!   delete has another reply tuple, and survives.
 //! * Nothing is silently lost: a cut or missing answer is an error or a count in the report.
 //! * Only the kernel is believed, every wait ends, and no bytes make it panic.
-#![deny(missing_docs)]
+#![deny(missing_docs, unsafe_op_in_unsafe_fn)]
 #![cfg(target_os = "linux")]
 
 mod batch;
@@ -54,10 +54,16 @@ mod command;
 mod conntrack;
 mod desired;
 mod dump;
+mod entry;
 mod error;
+mod expect;
+mod extension;
 mod filter;
 mod flow;
 mod history;
+mod key;
+mod labels;
+mod line;
 mod proto;
 mod reconcile;
 mod reply;
@@ -67,21 +73,30 @@ mod sample;
 mod socket;
 mod stats;
 mod status;
+mod timeout;
 mod tuple;
 pub mod uapi;
 mod verdict;
 pub mod wire;
 
-pub use batch::Outcome;
-pub use conntrack::{Conntrack, Deletions};
+pub use batch::{Batch, Outcome};
+pub use conntrack::{Conntrack, Deletions, Echo, Echoing};
 pub use desired::{DesiredState, DesiredStateBuilder, Endpoint, Frontend, ServiceKey, ServicePort};
 pub use dump::{Dump, Flows};
+pub use entry::{Change, NatRange, NewEntry};
 pub use error::{DecodeError, Error, Operation, Result};
+pub use expect::{ExpectKey, Expectation, NewExpectation};
+pub use extension::{Counters, SeqAdj, SynProxy, Timestamps};
 pub use filter::Filter;
 pub use flow::{Flow, FlowRef};
 pub use history::History;
+pub use key::Key;
+pub use labels::{LabelMap, Labels};
+pub use line::Line;
 pub use proto::{Protocol, ProtocolState, SctpState, TcpState};
 pub use reconcile::{FamilyReport, Progress, Reasons, Reconciler, Removal, Report};
+pub use stats::{CpuStats, ExpectStats};
 pub use status::Status;
+pub use timeout::{TimeoutPolicy, Timeouts};
 pub use tuple::{Family, Icmp, Tuple};
 pub use verdict::{Profile, Reason, Rules, Scope, Verdict};

@@ -133,6 +133,25 @@ impl From<u8> for TcpState {
     }
 }
 
+impl TcpState {
+    /// The kernel's number.
+    pub fn number(self) -> u8 {
+        match self {
+            TcpState::None => 0,
+            TcpState::SynSent => 1,
+            TcpState::SynRecv => 2,
+            TcpState::Established => 3,
+            TcpState::FinWait => 4,
+            TcpState::CloseWait => 5,
+            TcpState::LastAck => 6,
+            TcpState::TimeWait => 7,
+            TcpState::Close => 8,
+            TcpState::SynSent2 => 9,
+            TcpState::Other(number) => number,
+        }
+    }
+}
+
 impl fmt::Display for TcpState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -190,6 +209,24 @@ impl From<u8> for SctpState {
             7 => SctpState::ShutdownAckSent,
             8 => SctpState::HeartbeatSent,
             other => SctpState::Other(other),
+        }
+    }
+}
+
+impl SctpState {
+    /// The kernel's number.
+    pub fn number(self) -> u8 {
+        match self {
+            SctpState::None => 0,
+            SctpState::Closed => 1,
+            SctpState::CookieWait => 2,
+            SctpState::CookieEchoed => 3,
+            SctpState::Established => 4,
+            SctpState::ShutdownSent => 5,
+            SctpState::ShutdownRecd => 6,
+            SctpState::ShutdownAckSent => 7,
+            SctpState::HeartbeatSent => 8,
+            SctpState::Other(number) => number,
         }
     }
 }
@@ -310,6 +347,10 @@ mod tests {
         assert_eq!(TcpState::from(9).to_string(), "SYN_SENT2");
         assert_eq!(TcpState::from(77), TcpState::Other(77));
         assert_eq!(SctpState::from(8).to_string(), "HEARTBEAT_SENT");
+        for number in 0..=255 {
+            assert_eq!(TcpState::from(number).number(), number);
+            assert_eq!(SctpState::from(number).number(), number);
+        }
     }
 
     #[cfg(target_endian = "little")]

@@ -3,9 +3,52 @@
 use crate::command::Command;
 use crate::error::{Error, Operation, Result};
 use crate::reply::Reply;
-use crate::request;
-use crate::uapi::{NFGENMSG_LEN, stats_global};
-use crate::wire::Attributes;
+use crate::request::{entry, expect};
+use crate::uapi::{NFGENMSG_LEN, stats_cpu as cpu, stats_expect, stats_global};
+use crate::wire::{Attributes, Message};
+
+/// Statistics of one CPU in one namespace (`CT_GET_STATS_CPU`). Members the kernel does not send
+/// are `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CpuStats {
+    /// Number of the CPU.
+    pub cpu: u16,
+    /// Lookups of NAT that found their tuple taken.
+    pub found: Option<u32>,
+    /// Packets that could not be tracked.
+    pub invalid: Option<u32>,
+    /// Entries inserted over netlink or BPF, not by packets.
+    pub insert: Option<u32>,
+    /// Insertions that failed: the packet's entry lost against another.
+    pub insert_failed: Option<u32>,
+    /// Packets dropped because no entry could be made.
+    pub drop: Option<u32>,
+    /// Entries dropped early to make room.
+    pub early_drop: Option<u32>,
+    /// ICMP errors that could not be tracked.
+    pub error: Option<u32>,
+    /// Lookups restarted because the table was resized meanwhile.
+    pub search_restart: Option<u32>,
+    /// Clashes resolved. Linux 5.10.
+    pub clash_resolve: Option<u32>,
+    /// Insertions refused because the hash chain was too long. Linux 5.15.
+    pub chain_toolong: Option<u32>,
+}
+
+/// Statistics of expectations on one CPU (`EXP_GET_STATS_CPU`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ExpectStats {
+    /// Number of the CPU.
+    pub cpu: u16,
+    /// Made by helpers.
+    pub new: Option<u32>,
+    /// Created over netlink.
+    pub create: Option<u32>,
+    /// Deleted.
+    pub delete: Option<u32>,
+}
 
 /// Entry count and limit of a namespace (`CT_GET_STATS`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,14 +62,13 @@ pub(crate) struct Totals {
 pub(crate) fn totals(command: &mut Command) -> Result<Totals> {
     let sequence = command.reserve(1);
     let mut answer = None;
-    command.exchange(Operation::Count, &request::stats(sequence), |answered, reply| {
+    command.exchange(Operation::Count, &entry::stats(sequence), |answered, reply| {
         if answered != sequence {
             return Ok(());
         }
         match reply {
             Reply::Data(message) => {
-                let attributes = message.payload.get(NFGENMSG_LEN..).unwrap_or_default();
-                let number = |kind| Attributes::find(attributes, kind).and_then(|a| a.be32());
+                let number = reader(&message);
                 answer = number(stats_global::ENTRIES)
                     .map(|entries| Totals { entries, limit: number(stats_global::MAX_ENTRIES) });
                 Ok(())
@@ -40,4 +82,52 @@ pub(crate) fn totals(command: &mut Command) -> Result<Totals> {
         }
     })?;
     answer.ok_or(Error::NoAnswer { operation: Operation::Count, seconds: 0 })
+}
+
+pub(crate) fn per_cpu(command: &mut Command) -> Result<Vec<CpuStats>> {
+    let mut all = Vec::new();
+    command.collect(Operation::Stats, entry::stats_cpu(), |message| {
+        let number = reader(message);
+        all.push(CpuStats {
+            cpu: cpu_of(message),
+            found: number(cpu::FOUND),
+            invalid: number(cpu::INVALID),
+            insert: number(cpu::INSERT),
+            insert_failed: number(cpu::INSERT_FAILED),
+            drop: number(cpu::DROP),
+            early_drop: number(cpu::EARLY_DROP),
+            error: number(cpu::ERROR),
+            search_restart: number(cpu::SEARCH_RESTART),
+            clash_resolve: number(cpu::CLASH_RESOLVE),
+            chain_toolong: number(cpu::CHAIN_TOOLONG),
+        });
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+pub(crate) fn expect_per_cpu(command: &mut Command) -> Result<Vec<ExpectStats>> {
+    let mut all = Vec::new();
+    command.collect(Operation::Stats, expect::stats_cpu(), |message| {
+        let number = reader(message);
+        all.push(ExpectStats {
+            cpu: cpu_of(message),
+            new: number(stats_expect::NEW),
+            create: number(stats_expect::CREATE),
+            delete: number(stats_expect::DELETE),
+        });
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Reads BE32 attributes of a message.
+fn reader<'a>(message: &Message<'a>) -> impl Fn(u16) -> Option<u32> + use<'a> {
+    let attributes = message.payload.get(NFGENMSG_LEN..).unwrap_or_default();
+    move |kind| Attributes::find(attributes, kind).and_then(|a| a.be32())
+}
+
+/// The CPU is in `nfgenmsg.res_id`, big endian.
+fn cpu_of(message: &Message<'_>) -> u16 {
+    message.payload.get(2..4).and_then(crate::wire::be16).unwrap_or(0)
 }

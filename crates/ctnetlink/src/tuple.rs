@@ -97,6 +97,65 @@ pub struct Tuple {
 }
 
 impl Tuple {
+    /// A tuple without ports, for protocols that have none.
+    pub fn new(protocol: Protocol, src: IpAddr, dst: IpAddr) -> Self {
+        Tuple { src, dst, protocol, src_port: None, dst_port: None, icmp: None, zone: None }
+    }
+
+    /// A tuple with ports: TCP, UDP, UDP-Lite, SCTP; for GRE the ports are the keys.
+    ///
+    /// ```
+    /// use ctnetlink::{Protocol, Tuple};
+    /// let (client, vip) = ("10.0.0.1:1001".parse()?, "10.96.0.10:53".parse()?);
+    /// let tuple = Tuple::with_ports(Protocol::UDP, client, vip);
+    /// assert_eq!(tuple.to_string(), "src=10.0.0.1 dst=10.96.0.10 sport=1001 dport=53");
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    pub fn with_ports(protocol: Protocol, src: SocketAddr, dst: SocketAddr) -> Self {
+        Tuple {
+            src_port: Some(src.port()),
+            dst_port: Some(dst.port()),
+            ..Tuple::new(protocol, src.ip(), dst.ip())
+        }
+    }
+
+    /// An ICMP tuple, or an ICMPv6 one if the addresses are IPv6.
+    pub fn with_icmp(src: IpAddr, dst: IpAddr, icmp: Icmp) -> Self {
+        let protocol = if src.is_ipv4() { Protocol::ICMP } else { Protocol::ICMPV6 };
+        Tuple { icmp: Some(icmp), ..Tuple::new(protocol, src, dst) }
+    }
+
+    /// The same tuple with a zone that applies to its direction only.
+    #[must_use]
+    pub fn in_zone(self, zone: u16) -> Self {
+        Tuple { zone: Some(zone), ..self }
+    }
+
+    /// What the other direction looks like without NAT: source and destination exchanged, and for
+    /// ICMP the answering type. `None` for an ICMP type that has no answer (the kernel tracks
+    /// none of those). The zone of one direction does not carry over.
+    pub fn inverse(&self) -> Option<Self> {
+        let icmp = match self.icmp {
+            Some(icmp) => Some(Icmp { kind: answering_type(self.protocol, icmp.kind)?, ..icmp }),
+            None => None,
+        };
+        Some(Tuple {
+            src: self.dst,
+            dst: self.src,
+            src_port: self.dst_port,
+            dst_port: self.src_port,
+            icmp,
+            zone: None,
+            protocol: self.protocol,
+        })
+    }
+
+    /// The family of both addresses; `None` if they differ.
+    pub(crate) fn family(&self) -> Option<Family> {
+        let family = Family::of(self.src);
+        (Family::of(self.dst) == family).then_some(family)
+    }
+
     /// Source address.
     #[inline]
     pub fn src(&self) -> IpAddr {
@@ -201,6 +260,19 @@ impl Tuple {
     }
 }
 
+/// `nf_conntrack_invert_icmp_tuple` and its sibling for ICMPv6.
+fn answering_type(protocol: Protocol, kind: u8) -> Option<u8> {
+    let pairs: &[(u8, u8)] = match protocol {
+        Protocol::ICMPV6 => &[(128, 129), (139, 140)],
+        _ => &[(8, 0), (13, 14), (15, 16), (17, 18)],
+    };
+    pairs.iter().find_map(|(ask, answer)| match kind {
+        k if k == *ask => Some(*answer),
+        k if k == *answer => Some(*ask),
+        _ => None,
+    })
+}
+
 #[inline]
 fn parse_addresses(attributes: Attributes<'_>, family: Family) -> Option<(IpAddr, IpAddr)> {
     use uapi::tuple as t;
@@ -224,21 +296,6 @@ fn parse_addresses(attributes: Attributes<'_>, family: Family) -> Option<(IpAddr
         }
     }
     src.zip(dst)
-}
-
-impl fmt::Display for Tuple {
-    /// The words of `conntrack -L`: `src=10.0.0.1 dst=10.96.0.10 sport=1001 dport=53`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "src={} dst={}", self.src, self.dst)?;
-        if let Some(icmp) = self.icmp {
-            return write!(f, " type={} code={} id={}", icmp.kind, icmp.code, icmp.id);
-        }
-        match (self.protocol, self.src_port, self.dst_port) {
-            (Protocol::GRE, Some(src), Some(dst)) => write!(f, " srckey={src:#x} dstkey={dst:#x}"),
-            (_, Some(src), Some(dst)) => write!(f, " sport={src} dport={dst}"),
-            _ => Ok(()),
-        }
-    }
 }
 
 impl fmt::Debug for Tuple {
@@ -315,6 +372,34 @@ mod tests {
             let error = Tuple::parse(&bytes, family, 20).unwrap_err();
             assert_eq!(error, DecodeError { what, offset: 20 });
         }
+    }
+
+    #[test]
+    fn inverses() {
+        let at = |text: &str| text.parse().unwrap();
+        let t = Tuple::with_ports(Protocol::UDP, at("10.0.0.1:1"), at("10.0.0.2:2")).in_zone(7);
+        let inverse = t.inverse().unwrap();
+        assert_eq!(inverse.to_string(), "src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1");
+        assert_eq!((t.zone(), inverse.zone(), t.family()), (Some(7), None, Some(Family::Ipv4)));
+        let icmp = |src: &str, kind| {
+            Tuple::with_icmp(
+                src.parse().unwrap(),
+                src.parse().unwrap(),
+                Icmp { kind, code: 0, id: 3 },
+            )
+        };
+        let answer = |t: Tuple| t.inverse().and_then(|t| t.icmp()).map(|icmp| icmp.kind);
+        for (a, b) in [(8, 0), (13, 14), (15, 16), (17, 18)] {
+            assert_eq!(answer(icmp("10.0.0.1", a)), Some(b));
+            assert_eq!(answer(icmp("10.0.0.1", b)), Some(a));
+        }
+        for (a, b) in [(128, 129), (139, 140)] {
+            assert_eq!(answer(icmp("fd00::1", a)), Some(b));
+            assert_eq!(answer(icmp("fd00::1", b)), Some(a));
+        }
+        assert_eq!((answer(icmp("10.0.0.1", 3)), answer(icmp("fd00::1", 8))), (None, None));
+        let mixed = Tuple::new(Protocol(89), "10.0.0.1".parse().unwrap(), "::1".parse().unwrap());
+        assert_eq!(mixed.family(), None);
     }
 
     #[test]

@@ -26,8 +26,40 @@ pub const IPCTNL_MSG_CT_NEW: u8 = 0;
 pub const IPCTNL_MSG_CT_GET: u8 = 1;
 /// `IPCTNL_MSG_CT_DELETE`: delete one entry; **without a tuple it flushes the table**.
 pub const IPCTNL_MSG_CT_DELETE: u8 = 2;
+/// `IPCTNL_MSG_CT_GET_CTRZERO`: like get, and zeroes the counters it read.
+pub const IPCTNL_MSG_CT_GET_CTRZERO: u8 = 3;
+/// `IPCTNL_MSG_CT_GET_STATS_CPU`: statistics of each CPU.
+pub const IPCTNL_MSG_CT_GET_STATS_CPU: u8 = 4;
 /// `IPCTNL_MSG_CT_GET_STATS`: the entry count and limit of the namespace.
 pub const IPCTNL_MSG_CT_GET_STATS: u8 = 5;
+
+/// `IPCTNL_MSG_CT_GET_DYING`: entries whose destroy event could not be delivered yet; before
+/// Linux 5.19 all dying entries.
+pub const IPCTNL_MSG_CT_GET_DYING: u8 = 6;
+
+/// `NFNL_SUBSYS_CTNETLINK_EXP`: expectations.
+pub const NFNL_SUBSYS_CTNETLINK_EXP: u8 = 2;
+/// `IPCTNL_MSG_EXP_NEW`.
+pub const IPCTNL_MSG_EXP_NEW: u8 = 0;
+/// `IPCTNL_MSG_EXP_GET`.
+pub const IPCTNL_MSG_EXP_GET: u8 = 1;
+/// `IPCTNL_MSG_EXP_DELETE`; without attributes it removes all of them.
+pub const IPCTNL_MSG_EXP_DELETE: u8 = 2;
+/// `IPCTNL_MSG_EXP_GET_STATS_CPU`. Its replies carry the subsystem of conntrack itself.
+pub const IPCTNL_MSG_EXP_GET_STATS_CPU: u8 = 3;
+
+/// `NFNL_SUBSYS_CTNETLINK_TIMEOUT`: timeout policies.
+pub const NFNL_SUBSYS_CTNETLINK_TIMEOUT: u8 = 8;
+/// `IPCTNL_MSG_TIMEOUT_NEW`.
+pub const IPCTNL_MSG_TIMEOUT_NEW: u8 = 0;
+/// `IPCTNL_MSG_TIMEOUT_GET`.
+pub const IPCTNL_MSG_TIMEOUT_GET: u8 = 1;
+/// `IPCTNL_MSG_TIMEOUT_DELETE`; without a name it removes all that are not in use.
+pub const IPCTNL_MSG_TIMEOUT_DELETE: u8 = 2;
+/// `IPCTNL_MSG_TIMEOUT_DEFAULT_SET`.
+pub const IPCTNL_MSG_TIMEOUT_DEFAULT_SET: u8 = 3;
+/// `IPCTNL_MSG_TIMEOUT_DEFAULT_GET`.
+pub const IPCTNL_MSG_TIMEOUT_DEFAULT_GET: u8 = 4;
 
 /// The top-level attributes of a conntrack message (`enum ctattr_type`).
 pub mod cta {
@@ -41,6 +73,8 @@ pub mod cta {
     pub const PROTOINFO: u16 = 4;
     /// Helper, nest {1 name, 2 info}.
     pub const HELP: u16 = 5;
+    /// In [`HELP`]: name of the helper.
+    pub const HELP_NAME: u16 = 1;
     /// Source NAT range, only in requests.
     pub const NAT_SRC: u16 = 6;
     /// Seconds left, BE32.
@@ -70,6 +104,8 @@ pub mod cta {
     pub const ZONE: u16 = 18;
     /// Security context, nest {1 name}.
     pub const SECCTX: u16 = 19;
+    /// In [`SECCTX`]: the context as text.
+    pub const SECCTX_NAME: u16 = 1;
     /// Start and stop, nest {1 start BE64, 2 stop BE64}, nanoseconds since the epoch.
     pub const TIMESTAMP: u16 = 20;
     /// Mask for [`MARK`] in requests.
@@ -190,4 +226,97 @@ pub mod stats_global {
     pub const ENTRIES: u16 = 1;
     /// `nf_conntrack_max`, BE32, Linux 4.19; 0 means unlimited.
     pub const MAX_ENTRIES: u16 = 2;
+}
+
+/// Members of the per-CPU statistics reply (`enum ctattr_stats_cpu`), BE32 each. Numbers the
+/// kernel no longer sends are left out.
+pub mod stats_cpu {
+    /// Lookups of NAT that hit ("tuple taken").
+    pub const FOUND: u16 = 2;
+    /// Packets that could not be tracked.
+    pub const INVALID: u16 = 4;
+    /// Entries inserted over netlink or BPF, not by packets.
+    pub const INSERT: u16 = 8;
+    /// Insertions that failed.
+    pub const INSERT_FAILED: u16 = 9;
+    /// Packets dropped for lack of an entry.
+    pub const DROP: u16 = 10;
+    /// Entries dropped to make room.
+    pub const EARLY_DROP: u16 = 11;
+    /// Errors of ICMP.
+    pub const ERROR: u16 = 12;
+    /// Lookups restarted because the table was resized.
+    pub const SEARCH_RESTART: u16 = 13;
+    /// Clashes resolved, Linux 5.10.
+    pub const CLASH_RESOLVE: u16 = 14;
+    /// Insertions refused for a chain too long, Linux 5.15.
+    pub const CHAIN_TOOLONG: u16 = 15;
+}
+
+/// Members of the statistics of expectations (`enum ctattr_expect_stats`), BE32 each.
+pub mod stats_expect {
+    /// Created for a helper.
+    pub const NEW: u16 = 1;
+    /// Created over netlink.
+    pub const CREATE: u16 = 2;
+    /// Deleted.
+    pub const DELETE: u16 = 3;
+}
+
+/// Members of a NAT nest in a request (`enum ctattr_nat`, `ctattr_protonat`).
+pub mod nat {
+    /// First IPv4 address.
+    pub const V4_MINIP: u16 = 1;
+    /// Last IPv4 address; the first if absent.
+    pub const V4_MAXIP: u16 = 2;
+    /// Nest of the ports.
+    pub const PROTO: u16 = 3;
+    /// First IPv6 address.
+    pub const V6_MINIP: u16 = 4;
+    /// Last IPv6 address.
+    pub const V6_MAXIP: u16 = 5;
+    /// In [`PROTO`]: first port, BE16.
+    pub const PORT_MIN: u16 = 1;
+    /// In [`PROTO`]: last port.
+    pub const PORT_MAX: u16 = 2;
+}
+
+/// Attributes of an expectation (`enum ctattr_expect`).
+pub mod expect {
+    /// Original tuple of the master.
+    pub const MASTER: u16 = 1;
+    /// The tuple expected.
+    pub const TUPLE: u16 = 2;
+    /// Which bits of it count.
+    pub const MASK: u16 = 3;
+    /// Seconds left, BE32; ignored on creation.
+    pub const TIMEOUT: u16 = 4;
+    /// Four opaque bytes.
+    pub const ID: u16 = 5;
+    /// Name of the helper.
+    pub const HELP_NAME: u16 = 6;
+    /// Zone, BE16; in requests only.
+    pub const ZONE: u16 = 7;
+    /// Flags, BE32: 1 permanent, 2 inactive, 4 userspace.
+    pub const FLAGS: u16 = 8;
+    /// Class, BE32.
+    pub const CLASS: u16 = 9;
+    /// NAT, nest {1 direction BE32, 2 tuple}.
+    pub const NAT: u16 = 10;
+    /// Name of the kernel's function that is called when it comes true.
+    pub const FN: u16 = 11;
+}
+
+/// Attributes of a timeout policy (`enum ctattr_timeout`).
+pub mod timeout {
+    /// Name, 31 characters at most.
+    pub const NAME: u16 = 1;
+    /// Layer 3 protocol, BE16.
+    pub const L3PROTO: u16 = 2;
+    /// Layer 4 protocol, u8.
+    pub const L4PROTO: u16 = 3;
+    /// Nest of BE32 seconds, by number of state.
+    pub const DATA: u16 = 4;
+    /// How many rules use it, BE32.
+    pub const USE: u16 = 5;
 }

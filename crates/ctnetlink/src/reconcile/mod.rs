@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use self::report::{FamilyReport, Reasons, Removal, Report};
-use crate::batch::DeleteBatch;
+use crate::batch::Batch;
 use crate::conntrack::Conntrack;
 use crate::desired::DesiredState;
 use crate::error::Result;
@@ -170,12 +170,12 @@ impl Reconciler {
     /// One streamed pass. What stops it is noted in the report.
     fn pass(&mut self, ct: &Conntrack, rules: &Rules, filter: &Filter, report: &mut FamilyReport) {
         report.passes += 1;
-        let mut batch = DeleteBatch::default();
+        let mut batch = Batch::new();
         if let Err(error) = self.stream(ct, rules, filter, report, &mut batch) {
             report.error.get_or_insert(error);
         }
         // Also after an error: what was found stale up to there is stale.
-        if let Err(error) = ct.execute(&mut batch, |outcome| report.outcome(outcome)) {
+        if let Err(error) = ct.execute_each(&mut batch, |outcome| report.outcome(outcome)) {
             report.error.get_or_insert(error);
         }
         report.close_pass(self.dry_run);
@@ -188,7 +188,7 @@ impl Reconciler {
         rules: &Rules,
         filter: &Filter,
         report: &mut FamilyReport,
-        batch: &mut DeleteBatch,
+        batch: &mut Batch,
     ) -> Result<()> {
         let before = report.scanned;
         let mut dump = ct.dump(filter)?;
@@ -200,12 +200,12 @@ impl Reconciler {
             if let Verdict::Stale(reason) = rules.verdict(&flow) {
                 report.found(&flow, reason);
                 if !self.dry_run {
-                    batch.push(&flow)?;
+                    batch.delete(&flow)?;
                 }
             }
             report.scanned = before + dump.received();
             if batch.is_full() {
-                ct.execute(batch, |outcome| report.outcome(outcome))?;
+                ct.execute_each(batch, |outcome| report.outcome(outcome))?;
             }
             if report.scanned >= next_call {
                 next_call = report.scanned + PROGRESS_INTERVAL;

@@ -167,8 +167,10 @@ impl FamilyReport {
 
     pub(super) fn outcome(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Deleted => self.deleted += 1,
-            Outcome::AlreadyGone => self.already_gone += 1,
+            Outcome::Done => self.deleted += 1,
+            Outcome::NotFound => self.already_gone += 1,
+            // Deletes are asked for again, so their result is never unknown.
+            Outcome::Unknown { .. } => {}
             Outcome::Failed(errno) => {
                 self.failed += 1;
                 *self.failures.entry(errno).or_default() += 1;
@@ -256,7 +258,7 @@ mod tests {
         ipv4.passes = 2;
         ipv4.scanned = 10;
         ipv4.pushdown = "ip and udp".into();
-        for outcome in [Outcome::Deleted, Outcome::AlreadyGone, Outcome::Failed(libc::EBUSY)] {
+        for outcome in [Outcome::Done, Outcome::NotFound, Outcome::Failed(libc::EBUSY)] {
             ipv4.found(&dumped(), Reason::BackendGone);
             ipv4.outcome(outcome);
         }

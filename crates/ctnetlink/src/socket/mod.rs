@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
     use crate::filter::KernelPart;
-    use crate::request;
+    use crate::request::entry;
 
     fn receive(socket: &Socket, capacity: usize) -> Result<bool> {
         socket.try_receive(Operation::Dump, &mut Vec::with_capacity(capacity))
@@ -144,7 +144,7 @@ mod tests {
             let ours = Socket::open().unwrap();
             let mut address = SocketAddr::new(0, 0);
             ours.inner.get_address(&mut address).unwrap();
-            let forged = request::stats(1);
+            let forged = entry::stats(1);
             let stranger = netlink_sys::Socket::new(NETLINK_NETFILTER).unwrap();
             let refused = stranger.send_to(&forged, &address, 0).unwrap_err();
             assert_eq!(refused.raw_os_error(), Some(libc::ECONNREFUSED));
@@ -183,7 +183,7 @@ mod tests {
                 Entry::udp(at("10.0.0.1:2"), frontend, backend),
             ]);
             let socket = Socket::open().unwrap();
-            socket.send(Operation::Dump, &request::dump(1, &KernelPart::default())).unwrap();
+            socket.send(Operation::Dump, &entry::dump(1, &KernelPart::default())).unwrap();
             let error = receive(&socket, 200).unwrap_err();
             assert!(
                 matches!(error, Error::Truncated { capacity: 200, length, .. } if length > 200),

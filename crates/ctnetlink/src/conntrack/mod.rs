@@ -1,17 +1,28 @@
 //! The handle: what can be done with a conntrack table.
 
+mod echo;
+mod expectations;
+mod timeouts;
+mod zero;
+
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::batch::{DeleteBatch, Outcome};
+pub use self::echo::{Echo, Echoing};
+use crate::batch::{Batch, Outcome};
 use crate::command::Command;
-use crate::dump::Dump;
+use crate::dump::{Dump, Source};
+use crate::entry::{Change, NewEntry};
 use crate::error::{Error, Operation, Result};
 use crate::filter::Filter;
-use crate::flow::Flow;
+use crate::flow::{Flow, FlowRef};
+use crate::key::Key;
+use crate::request::entry;
 use crate::socket::Namespace;
-use crate::stats;
+use crate::stats::{self, CpuStats};
+use crate::tuple::Family;
+use crate::wire::Message;
 
 const MAX_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 
@@ -70,6 +81,26 @@ impl Conntrack {
         Conntrack::in_namespace(Namespace::from_file(File::from(namespace.into()))?)
     }
 
+    /// Opens the network namespace bound to a path: `/run/netns/NAME`, `/proc/PID/ns/net`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_in`](Conntrack::open_in), and what opening the file says.
+    pub fn open_path(path: impl AsRef<std::path::Path>) -> Result<Conntrack> {
+        let file = File::open(path)
+            .map_err(|source| Error::io(Operation::Open, "the namespace's file", source))?;
+        Conntrack::open_in(file)
+    }
+
+    /// Opens the network namespace of a process.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_path`](Conntrack::open_path); `ENOENT` if there is no such process.
+    pub fn open_pid(pid: u32) -> Result<Conntrack> {
+        Conntrack::open_path(format!("/proc/{pid}/ns/net"))
+    }
+
     fn in_namespace(namespace: Namespace) -> Result<Conntrack> {
         let command = Mutex::new(Command::new(namespace.socket()?));
         Ok(Conntrack { namespace, command })
@@ -116,6 +147,74 @@ impl Conntrack {
         started.map_err(|error| self.diagnose(error))
     }
 
+    /// Starts a dump of the dying list: entries that have left the table, but whose destroy event
+    /// a reliable listener has not received yet. Before Linux 5.19 all dying entries.
+    ///
+    /// # Errors
+    ///
+    /// As [`dump`](Conntrack::dump).
+    pub fn dying(&self) -> Result<Dump> {
+        let started = Dump::of(self.namespace.socket()?, Source::Dying);
+        started.map_err(|error| self.diagnose(error))
+    }
+
+    /// Fetches one entry.
+    ///
+    /// # Errors
+    ///
+    /// [`is_not_found`](Error::is_not_found).
+    ///
+    /// ```no_run
+    /// use ctnetlink::{Conntrack, Key, Protocol, Tuple};
+    /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (client, vip) = ("10.0.0.1:1001".parse()?, "10.96.0.10:53".parse()?);
+    /// let flow = Conntrack::open()?.get(&Key::orig(Tuple::with_ports(Protocol::UDP, client, vip)))?;
+    /// println!("answered by {}", flow.reply().source());
+    /// # Ok(()) }
+    /// ```
+    pub fn get(&self, key: &Key) -> Result<Flow> {
+        self.fetch(Operation::Get, entry::get(key)?)
+    }
+
+    fn fetch(&self, operation: Operation, request: Vec<u8>) -> Result<Flow> {
+        let mut found = None;
+        self.command().request(operation, request, |message| {
+            found = Some(owned(operation, message)?);
+            Ok(())
+        })?;
+        found.ok_or(Error::NoAnswer { operation, seconds: 0 })
+    }
+
+    /// Creates an entry.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` if either tuple collides with an entry of the zone, in either direction; `ENOMEM`
+    /// if the table is full; `EBUSY`, `EOPNOTSUPP` and others with their remedy in the text.
+    pub fn create(&self, new: &NewEntry) -> Result<()> {
+        self.act(Operation::Create, entry::create(new, false)?)
+    }
+
+    /// Creates an entry, or updates the one with its original tuple (whose reply tuple stays).
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Conntrack::create) and [`update`](Conntrack::update).
+    pub fn create_or_update(&self, new: &NewEntry) -> Result<()> {
+        self.act(Operation::Create, entry::create(new, true)?)
+    }
+
+    /// Changes an entry.
+    ///
+    /// # Errors
+    ///
+    /// [`is_not_found`](Error::is_not_found); `EBUSY` for a status that clears what is set;
+    /// `ENOSPC` for labels no rule uses; `EPERM` for the timeout of an entry with
+    /// [`FIXED_TIMEOUT`](crate::Status::FIXED_TIMEOUT).
+    pub fn update(&self, key: &Key, change: &Change) -> Result<()> {
+        self.act(Operation::Update, entry::update(key, change)?)
+    }
+
     /// Deletes exactly this entry, as it was dumped: by reply tuple, zone and id. What may have
     /// changed since (mark, status, state, counters) does not matter.
     ///
@@ -126,15 +225,51 @@ impl Conntrack {
     ///
     /// [`is_not_found`](Error::is_not_found) if it had gone already (or was replaced).
     pub fn delete<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> Result<()> {
-        let mut batch = DeleteBatch::default();
-        batch.push(flow)?;
-        let mut outcome = Outcome::Deleted;
-        self.execute(&mut batch, |only| outcome = only)?;
-        match outcome {
-            Outcome::Deleted => Ok(()),
-            Outcome::AlreadyGone => Err(Error::kernel(Operation::Delete, libc::ENOENT)),
-            Outcome::Failed(errno) => Err(Error::kernel(Operation::Delete, errno)),
-        }
+        self.act(Operation::Delete, pinned_delete(flow)?)
+    }
+
+    /// Deletes the entry with this key, whatever it is by now. To be sure that it is the one you
+    /// have seen, use [`delete`](Conntrack::delete).
+    ///
+    /// # Errors
+    ///
+    /// [`is_not_found`](Error::is_not_found), also if the key's id is another one.
+    pub fn delete_key(&self, key: &Key) -> Result<()> {
+        self.act(Operation::Delete, entry::delete(key)?)
+    }
+
+    fn act(&self, operation: Operation, request: Vec<u8>) -> Result<()> {
+        self.command().request(operation, request, |_| Ok(()))
+    }
+
+    /// Removes **every** entry of a family.
+    ///
+    /// There is no count: the kernel does not tell. Entries inserted meanwhile may survive.
+    /// Kernels before 4.20 ignore the family and remove both.
+    ///
+    /// # Errors
+    ///
+    /// [`is_permission_denied`](Error::is_permission_denied).
+    pub fn flush(&self, family: Family) -> Result<()> {
+        self.act(Operation::Flush, entry::flush(Some(family)))
+    }
+
+    /// Removes **every** entry of both families, as [`flush`](Conntrack::flush) does.
+    ///
+    /// # Errors
+    ///
+    /// [`is_permission_denied`](Error::is_permission_denied).
+    pub fn flush_all(&self) -> Result<()> {
+        self.act(Operation::Flush, entry::flush(None))
+    }
+
+    /// Statistics of each CPU for this namespace.
+    ///
+    /// # Errors
+    ///
+    /// [`is_permission_denied`](Error::is_permission_denied).
+    pub fn stats_per_cpu(&self) -> Result<Vec<CpuStats>> {
+        stats::per_cpu(&mut self.command())
     }
 
     /// Deletes many entries, each pinned as in [`delete`](Conntrack::delete), 200 to a datagram.
@@ -159,18 +294,30 @@ impl Conntrack {
         flows: impl IntoIterator<Item = &'f Flow<B>>,
     ) -> Result<Deletions> {
         let mut done = Deletions::default();
-        let mut batch = DeleteBatch::default();
+        let mut batch = Batch::new();
         let mut flows = flows.into_iter().peekable();
         while let Some(flow) = flows.next() {
-            batch.push(flow)?;
+            batch.delete(flow)?;
             if batch.is_full() || flows.peek().is_none() {
-                self.execute(&mut batch, |outcome| done.add(outcome))?;
+                self.execute_each(&mut batch, |outcome| done.add(outcome))?;
             }
         }
         Ok(done)
     }
 
-    pub(crate) fn execute(&self, batch: &mut DeleteBatch, each: impl FnMut(Outcome)) -> Result<()> {
+    /// Runs a batch and says what became of each operation, in order. The batch is empty
+    /// afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Only what concerns a datagram as a whole, such as a missing privilege.
+    pub fn execute(&self, batch: &mut Batch) -> Result<Vec<Outcome>> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        self.execute_each(batch, |outcome| outcomes.push(outcome))?;
+        Ok(outcomes)
+    }
+
+    pub(crate) fn execute_each(&self, batch: &mut Batch, each: impl FnMut(Outcome)) -> Result<()> {
         batch.execute(&mut self.command(), each)
     }
 
@@ -197,11 +344,23 @@ impl Conntrack {
         error
     }
 
-    fn command(&self) -> MutexGuard<'_, Command> {
+    pub(crate) fn command(&self) -> MutexGuard<'_, Command> {
         // A panic in the middle of an exchange leaves answers queued, which the next exchange
         // skips by their sequence numbers.
         self.command.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The entry in a message, as a value of its own.
+fn owned(operation: Operation, message: &Message<'_>) -> Result<Flow> {
+    let flow = FlowRef::parse(message.payload);
+    flow.map(|flow| flow.to_owned()).map_err(|source| Error::decode(operation, source))
+}
+
+fn pinned_delete<B: AsRef<[u8]>>(flow: &Flow<B>) -> Result<Vec<u8>> {
+    let mut request = Vec::new();
+    entry::append_delete(&mut request, flow)?;
+    Ok(request)
 }
 
 /// What became of [`Conntrack::delete_all`].
@@ -219,8 +378,10 @@ pub struct Deletions {
 impl Deletions {
     fn add(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Deleted => self.deleted += 1,
-            Outcome::AlreadyGone => self.already_gone += 1,
+            Outcome::Done => self.deleted += 1,
+            Outcome::NotFound => self.already_gone += 1,
+            // Deletes are asked for again, so their result is never unknown.
+            Outcome::Unknown { .. } => {}
             Outcome::Failed(errno) => {
                 let before = self.deleted + self.already_gone;
                 let at = usize::try_from(before).unwrap_or(usize::MAX) + self.failed.len();

@@ -1,0 +1,105 @@
+//! The handle's operations on expectations.
+
+use super::Conntrack;
+use crate::error::Result;
+use crate::expect::{self, ExpectKey, Expectation, NewExpectation};
+use crate::request::expect as request;
+use crate::stats::{self, ExpectStats};
+use crate::tuple::Tuple;
+
+/// Expectations: connections a helper has announced. They need `nf_conntrack_netlink`, like
+/// everything here.
+impl Conntrack {
+    /// All expectations.
+    ///
+    /// # Errors
+    ///
+    /// [`is_permission_denied`](crate::Error::is_permission_denied).
+    pub fn expectations(&self) -> Result<Vec<Expectation>> {
+        expect::list(&mut self.command(), None)
+    }
+
+    /// The expectations of one entry, by its original tuple. None for an entry without a helper.
+    ///
+    /// # Errors
+    ///
+    /// [`is_not_found`](crate::Error::is_not_found) if there is no such entry.
+    pub fn expectations_of(&self, master: &Tuple) -> Result<Vec<Expectation>> {
+        expect::list(&mut self.command(), Some(master))
+    }
+
+    /// One expectation.
+    ///
+    /// # Errors
+    ///
+    /// [`is_not_found`](crate::Error::is_not_found), also for another id.
+    pub fn expectation(&self, key: &ExpectKey) -> Result<Expectation> {
+        expect::get(&mut self.command(), key)
+    }
+
+    /// Creates an expectation.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`; `ENOENT` if the master does not exist; `EOPNOTSUPP` if it has no helper;
+    /// `EINVAL` for a class or function the kernel does not know.
+    pub fn create_expectation(&self, new: &NewExpectation) -> Result<()> {
+        expect::act(&mut self.command(), request::create(new, false)?)
+    }
+
+    /// Creates an expectation, or sets the timeout of the one that exists.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_expectation`](Conntrack::create_expectation).
+    pub fn create_or_update_expectation(&self, new: &NewExpectation) -> Result<()> {
+        expect::act(&mut self.command(), request::create(new, true)?)
+    }
+
+    /// Deletes an expectation by its tuple.
+    ///
+    /// # Errors
+    ///
+    /// [`is_not_found`](crate::Error::is_not_found), also for another id.
+    pub fn delete_expectation(&self, key: &ExpectKey) -> Result<()> {
+        if key.by_master {
+            return Err(crate::Error::Invalid(
+                "expectation: the kernel deletes by the expected tuple only, a delete by master \
+                 would remove all of them"
+                    .into(),
+            ));
+        }
+        expect::act(&mut self.command(), request::delete(key)?)
+    }
+
+    /// Deletes **every** expectation of one helper, by its name.
+    ///
+    /// # Errors
+    ///
+    /// [`is_permission_denied`](crate::Error::is_permission_denied). A name nobody has is no
+    /// error; an empty one is.
+    pub fn delete_expectations_of_helper(&self, helper: &str) -> Result<()> {
+        if helper.is_empty() {
+            return Err(crate::Error::Invalid("expectation: the helper's name is empty".into()));
+        }
+        expect::act(&mut self.command(), request::delete_by_helper(helper))
+    }
+
+    /// Deletes **every** expectation.
+    ///
+    /// # Errors
+    ///
+    /// [`is_permission_denied`](crate::Error::is_permission_denied).
+    pub fn flush_expectations(&self) -> Result<()> {
+        expect::act(&mut self.command(), request::flush())
+    }
+
+    /// Statistics of expectations on each CPU.
+    ///
+    /// # Errors
+    ///
+    /// [`is_permission_denied`](crate::Error::is_permission_denied).
+    pub fn expect_stats_per_cpu(&self) -> Result<Vec<ExpectStats>> {
+        stats::expect_per_cpu(&mut self.command())
+    }
+}

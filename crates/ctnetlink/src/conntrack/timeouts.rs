@@ -1,0 +1,92 @@
+//! The handle's operations on timeout policies.
+
+use super::Conntrack;
+use crate::error::{Error, Result};
+use crate::proto::Protocol;
+use crate::request::timeout as request;
+use crate::timeout::{self, TimeoutPolicy, Timeouts};
+use crate::tuple::Family;
+
+/// Timeout policies (`nfnetlink_cttimeout`).
+impl Conntrack {
+    /// All policies of the namespace.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where the kernel lacks `nfnetlink_cttimeout`.
+    pub fn timeout_policies(&self) -> Result<Vec<TimeoutPolicy>> {
+        timeout::list(&mut self.command())
+    }
+
+    /// One policy by name.
+    ///
+    /// # Errors
+    ///
+    /// [`is_not_found`](Error::is_not_found).
+    pub fn timeout_policy(&self, name: &str) -> Result<TimeoutPolicy> {
+        timeout::get(&mut self.command(), name)
+    }
+
+    /// Creates a policy.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`; `EINVAL` for a name of more than 31 bytes; `EOPNOTSUPP` for a protocol without
+    /// timeouts.
+    pub fn create_timeout_policy(&self, policy: &TimeoutPolicy) -> Result<()> {
+        timeout::act(&mut self.command(), request::create(policy, false))
+    }
+
+    /// Creates a policy, or changes the one of the same name and protocols.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the one that exists is for other protocols.
+    pub fn replace_timeout_policy(&self, policy: &TimeoutPolicy) -> Result<()> {
+        timeout::act(&mut self.command(), request::create(policy, true))
+    }
+
+    /// Deletes a policy.
+    ///
+    /// # Errors
+    ///
+    /// [`is_not_found`](Error::is_not_found); `EBUSY` while a rule uses it; an empty name.
+    pub fn delete_timeout_policy(&self, name: &str) -> Result<()> {
+        if name.is_empty() {
+            return Err(Error::Invalid("timeout policy: the name is empty".into()));
+        }
+        timeout::act(&mut self.command(), request::delete(Some(name)))
+    }
+
+    /// Deletes **every** policy that is not in use.
+    ///
+    /// # Errors
+    ///
+    /// [`is_permission_denied`](Error::is_permission_denied).
+    pub fn flush_timeout_policies(&self) -> Result<()> {
+        timeout::act(&mut self.command(), request::delete(None))
+    }
+
+    /// The namespace's own timeouts of a protocol: what the `nf_conntrack_*_timeout*` sysctls say.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` for a protocol without timeouts.
+    pub fn default_timeouts(&self, family: Family, protocol: Protocol) -> Result<Timeouts> {
+        timeout::default_get(&mut self.command(), family, protocol)
+    }
+
+    /// Changes the namespace's own timeouts of a protocol; states that are not named keep theirs.
+    ///
+    /// # Errors
+    ///
+    /// As [`default_timeouts`](Conntrack::default_timeouts).
+    pub fn set_default_timeouts(
+        &self,
+        family: Family,
+        protocol: Protocol,
+        timeouts: &Timeouts,
+    ) -> Result<()> {
+        timeout::act(&mut self.command(), request::default_set(family, protocol, timeouts))
+    }
+}

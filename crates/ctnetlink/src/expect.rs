@@ -1,0 +1,267 @@
+//! Expectations: connections a helper has announced.
+
+use std::time::Duration;
+
+use crate::command::Command;
+use crate::error::{DecodeError, Error, Operation, Result};
+use crate::request::expect as request;
+use crate::tuple::{Family, Tuple};
+use crate::uapi::{NFGENMSG_LEN, expect as x};
+use crate::wire::{Attribute, Attributes};
+
+/// An expectation in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Expectation {
+    /// Original tuple of the entry it belongs to.
+    pub master: Tuple,
+    /// The tuple expected.
+    pub tuple: Tuple,
+    /// Which bits of the tuple count.
+    pub mask: Tuple,
+    /// Time left, whole seconds.
+    pub timeout: Option<Duration>,
+    /// Opaque id.
+    pub id: Option<u32>,
+    /// Name of the helper.
+    pub helper: Option<String>,
+    /// 1 permanent, 2 inactive, 4 userspace.
+    pub flags: u32,
+    /// Class, by the helper's numbering.
+    pub class: u32,
+    /// NAT of the expected connection: whether it applies to the reply direction, and a tuple of
+    /// which the kernel keeps the source address and port only.
+    pub nat: Option<(bool, Tuple)>,
+    /// Function of the kernel that is called when it comes true.
+    pub function: Option<String>,
+}
+
+/// An expectation to be created. Its master must have a helper, or the kernel says `EOPNOTSUPP`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewExpectation {
+    pub(crate) master: Tuple,
+    pub(crate) tuple: Tuple,
+    pub(crate) mask: Tuple,
+    pub(crate) timeout: Duration,
+    pub(crate) helper: Option<String>,
+    pub(crate) function: Option<String>,
+    pub(crate) flags: u32,
+    pub(crate) class: u32,
+    pub(crate) nat: Option<(bool, Tuple)>,
+    pub(crate) zone: Option<u16>,
+}
+
+impl NewExpectation {
+    /// Of this master (its original tuple), for this tuple under this mask.
+    pub fn new(master: Tuple, tuple: Tuple, mask: Tuple) -> NewExpectation {
+        NewExpectation {
+            master,
+            tuple,
+            mask,
+            timeout: Duration::ZERO,
+            helper: None,
+            function: None,
+            flags: 0,
+            class: 0,
+            nat: None,
+            zone: None,
+        }
+    }
+
+    /// Time to live. The kernel ignores it on creation (the helper's policy counts) and honours it
+    /// in an update.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The helper the expected connection gets.
+    #[must_use]
+    pub fn helper(mut self, name: impl Into<String>) -> Self {
+        self.helper = Some(name.into());
+        self
+    }
+
+    /// Function of the kernel to be called when it comes true, such as `nat-follow-master`.
+    #[must_use]
+    pub fn function(mut self, name: impl Into<String>) -> Self {
+        self.function = Some(name.into());
+        self
+    }
+
+    /// 1 permanent, 2 inactive, 4 userspace (which the kernel drops).
+    #[must_use]
+    pub fn flags(mut self, flags: u32) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    /// Class, by the helper's numbering; `EINVAL` beyond its maximum.
+    #[must_use]
+    pub fn class(mut self, class: u32) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// NAT of the expected connection: direction, and the tuple whose source is used.
+    #[must_use]
+    pub fn nat(mut self, reply_direction: bool, to: Tuple) -> Self {
+        self.nat = Some((reply_direction, to));
+        self
+    }
+
+    /// Zone of the master.
+    #[must_use]
+    pub fn zone(mut self, zone: u16) -> Self {
+        self.zone = Some(zone);
+        self
+    }
+}
+
+/// Names one expectation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpectKey {
+    pub(crate) tuple: Tuple,
+    pub(crate) by_master: bool,
+    pub(crate) id: Option<u32>,
+    pub(crate) zone: Option<u16>,
+}
+
+impl ExpectKey {
+    /// By the tuple expected.
+    pub fn tuple(tuple: Tuple) -> ExpectKey {
+        ExpectKey { tuple, by_master: false, id: None, zone: None }
+    }
+
+    /// By the original tuple of the master, where the kernel takes that (get).
+    pub fn master(tuple: Tuple) -> ExpectKey {
+        ExpectKey { by_master: true, ..ExpectKey::tuple(tuple) }
+    }
+
+    /// Only if it has this id; `ENOENT` otherwise.
+    #[must_use]
+    pub fn id(self, id: u32) -> ExpectKey {
+        ExpectKey { id: Some(id), ..self }
+    }
+
+    /// In this zone.
+    #[must_use]
+    pub fn zone(self, zone: u16) -> ExpectKey {
+        ExpectKey { zone: Some(zone), ..self }
+    }
+}
+
+impl Expectation {
+    /// Reads the payload of an `EXP_NEW` message.
+    ///
+    /// # Errors
+    ///
+    /// When an attribute overruns the message, or one of the three tuples is missing. Unknown
+    /// attributes are skipped.
+    pub fn parse(payload: &[u8]) -> Result<Expectation, DecodeError> {
+        let Some((header, rest)) = payload.split_first_chunk::<NFGENMSG_LEN>() else {
+            return Err(DecodeError::new("nfgenmsg cut short", 0));
+        };
+        let family = Family::from_number(header[0])
+            .ok_or(DecodeError::new("expectation of a family other than IPv4 and IPv6", 0))?;
+        let tuple = |a: &Attribute<'_>| Tuple::parse(a.value, family, NFGENMSG_LEN + a.offset);
+        let (mut master, mut expected, mut mask, mut nat) = (None, None, None, None);
+        let (mut timeout, mut id, mut flags, mut class) = (None, None, 0, 0);
+        let (mut helper, mut function) = (None, None);
+        for attribute in Attributes::new(rest) {
+            let a = attribute.map_err(|e| DecodeError::new(e.what, NFGENMSG_LEN + e.offset))?;
+            match a.kind {
+                x::MASTER => master = Some(tuple(&a)?),
+                x::TUPLE => expected = Some(tuple(&a)?),
+                x::MASK => mask = Some(tuple(&a)?),
+                x::TIMEOUT => timeout = a.be32().map(|s| Duration::from_secs(s.into())),
+                x::ID => id = a.be32(),
+                x::FLAGS => flags = a.be32().unwrap_or(0),
+                x::CLASS => class = a.be32().unwrap_or(0),
+                x::HELP_NAME => helper = Some(text(a.value)),
+                x::FN => function = Some(text(a.value)),
+                x::NAT => nat = parse_nat(a.value, family),
+                _ => {}
+            }
+        }
+        let missing = |what| DecodeError::new(what, NFGENMSG_LEN);
+        Ok(Expectation {
+            master: master.ok_or(missing("expectation without master"))?,
+            tuple: expected.ok_or(missing("expectation without tuple"))?,
+            mask: mask.ok_or(missing("expectation without mask"))?,
+            timeout,
+            id,
+            helper: helper.filter(|name| !name.is_empty()),
+            flags,
+            class,
+            nat,
+            function: function.filter(|name| !name.is_empty()),
+        })
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
+}
+
+fn parse_nat(value: &[u8], family: Family) -> Option<(bool, Tuple)> {
+    let direction = Attributes::find(value, 1)?.be32()?;
+    let to = Tuple::parse(Attributes::find(value, 2)?.value, family, 0).ok()?;
+    Some((direction != 0, to))
+}
+
+const OPERATION: Operation = Operation::Expect;
+
+fn parse(payload: &[u8]) -> Result<Expectation> {
+    Expectation::parse(payload).map_err(|source| Error::decode(OPERATION, source))
+}
+
+/// All, or those of one master. A master without a helper has none, and the kernel says so with a
+/// bare acknowledgement instead of an end.
+pub(crate) fn list(command: &mut Command, master: Option<&Tuple>) -> Result<Vec<Expectation>> {
+    let mut all = Vec::new();
+    command.collect(OPERATION, request::dump(master)?, |message| {
+        all.push(parse(message.payload)?);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+pub(crate) fn get(command: &mut Command, key: &ExpectKey) -> Result<Expectation> {
+    let mut found = None;
+    command.request(OPERATION, request::get(key)?, |message| {
+        found = Some(parse(message.payload)?);
+        Ok(())
+    })?;
+    found.ok_or(Error::NoAnswer { operation: OPERATION, seconds: 0 })
+}
+
+/// A request that is only acknowledged.
+pub(crate) fn act(command: &mut Command, request: Vec<u8>) -> Result<()> {
+    command.request(OPERATION, request, |_| Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Expectation::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(Expectation::parse(&[2]).unwrap_err().what, "nfgenmsg cut short");
+        assert_eq!(
+            Expectation::parse(&[2, 0, 0, 0]).unwrap_err().what,
+            "expectation without master"
+        );
+        assert!(Expectation::parse(&[7, 0, 0, 0]).is_err());
+    }
+}

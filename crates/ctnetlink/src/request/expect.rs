@@ -1,0 +1,82 @@
+//! Requests about expectations (`IPCTNL_MSG_EXP_*`).
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
+
+use super::{Head, be16, be32, nest, text, tuple};
+use crate::entry::mixed_families;
+use crate::error::Result;
+use crate::expect::{ExpectKey, NewExpectation};
+use crate::tuple::Tuple;
+use crate::uapi::{self, expect as x};
+
+fn head(message: u8, family: u8) -> Head {
+    let subsystem = uapi::NFNL_SUBSYS_CTNETLINK_EXP;
+    Head { subsystem, message, family, version: 0, flags: 0, sequence: 0 }
+}
+
+fn family(tuple: &Tuple) -> Result<u8> {
+    Ok(tuple.family().ok_or_else(mixed_families)?.number())
+}
+
+/// Dumps all, or those of one master.
+pub(crate) fn dump(master: Option<&Tuple>) -> Result<Vec<u8>> {
+    let number = master.map_or(Ok(0), family)?;
+    let head = Head { flags: NLM_F_DUMP, ..head(uapi::IPCTNL_MSG_EXP_GET, number) };
+    Ok(head.bytes(master.iter().map(|master| tuple(x::MASTER, master)).collect()))
+}
+
+pub(crate) fn get(key: &ExpectKey) -> Result<Vec<u8>> {
+    keyed(uapi::IPCTNL_MSG_EXP_GET, key)
+}
+
+pub(crate) fn delete(key: &ExpectKey) -> Result<Vec<u8>> {
+    keyed(uapi::IPCTNL_MSG_EXP_DELETE, key)
+}
+
+fn keyed(message: u8, key: &ExpectKey) -> Result<Vec<u8>> {
+    let kind = if key.by_master { x::MASTER } else { x::TUPLE };
+    let mut attributes = vec![tuple(kind, &key.tuple)];
+    attributes.extend(key.id.map(|id| be32(x::ID, id)));
+    attributes.extend(key.zone.map(|zone| be16(x::ZONE, zone)));
+    Ok(head(message, family(&key.tuple)?).bytes(attributes))
+}
+
+/// Removes every expectation of one helper.
+pub(crate) fn delete_by_helper(helper: &str) -> Vec<u8> {
+    head(uapi::IPCTNL_MSG_EXP_DELETE, 0).bytes(vec![text(x::HELP_NAME, helper)])
+}
+
+/// Removes every expectation.
+pub(crate) fn flush() -> Vec<u8> {
+    head(uapi::IPCTNL_MSG_EXP_DELETE, 0).bytes(Vec::new())
+}
+
+pub(crate) fn create(new: &NewExpectation, or_update: bool) -> Result<Vec<u8>> {
+    let mut attributes = vec![
+        tuple(x::MASTER, &new.master),
+        tuple(x::TUPLE, &new.tuple),
+        tuple(x::MASK, &new.mask),
+        // Required by nobody, but a timeout is what an update changes.
+        be32(x::TIMEOUT, u32::try_from(new.timeout.as_secs()).unwrap_or(u32::MAX)),
+        be32(x::FLAGS, new.flags),
+        be32(x::CLASS, new.class),
+    ];
+    if let Some(name) = &new.helper {
+        attributes.push(text(x::HELP_NAME, name));
+    }
+    if let Some(name) = &new.function {
+        attributes.push(text(x::FN, name));
+    }
+    if let Some((reply_direction, to)) = &new.nat {
+        let members = [be32(1, u32::from(*reply_direction)), tuple(2, to)];
+        attributes.push(nest(x::NAT, &members));
+    }
+    attributes.extend(new.zone.map(|zone| be16(x::ZONE, zone)));
+    let flags = if or_update { NLM_F_CREATE } else { NLM_F_CREATE | NLM_F_EXCL };
+    let head = Head { flags, ..head(uapi::IPCTNL_MSG_EXP_NEW, family(&new.tuple)?) };
+    Ok(head.bytes(attributes))
+}
+
+pub(crate) fn stats_cpu() -> Vec<u8> {
+    Head { flags: NLM_F_DUMP, ..head(uapi::IPCTNL_MSG_EXP_GET_STATS_CPU, 0) }.bytes(Vec::new())
+}

@@ -1,0 +1,57 @@
+//! Requests about timeout policies (`IPCTNL_MSG_TIMEOUT_*`).
+
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
+
+use super::{Head, be16, be32, byte, nest, text};
+use crate::proto::Protocol;
+use crate::timeout::{TimeoutPolicy, Timeouts};
+use crate::tuple::Family;
+use crate::uapi::{self, timeout as x};
+
+fn head(message: u8) -> Head {
+    let subsystem = uapi::NFNL_SUBSYS_CTNETLINK_TIMEOUT;
+    Head { subsystem, message, family: 0, version: 0, flags: 0, sequence: 0 }
+}
+
+fn data(timeouts: &Timeouts) -> DefaultNla {
+    let members: Vec<_> = timeouts.0.iter().map(|(state, secs)| be32(*state, *secs)).collect();
+    nest(x::DATA, &members)
+}
+
+/// Creates a policy; with `replace`, updates the one of this name.
+pub(crate) fn create(policy: &TimeoutPolicy, replace: bool) -> Vec<u8> {
+    let flags = if replace { NLM_F_CREATE | NLM_F_REPLACE } else { NLM_F_CREATE | NLM_F_EXCL };
+    Head { flags, ..head(uapi::IPCTNL_MSG_TIMEOUT_NEW) }.bytes(vec![
+        text(x::NAME, &policy.name),
+        be16(x::L3PROTO, policy.family.number().into()),
+        byte(x::L4PROTO, policy.protocol.0),
+        data(&policy.timeouts),
+    ])
+}
+
+pub(crate) fn get(name: &str) -> Vec<u8> {
+    head(uapi::IPCTNL_MSG_TIMEOUT_GET).bytes(vec![text(x::NAME, name)])
+}
+
+pub(crate) fn dump() -> Vec<u8> {
+    Head { flags: NLM_F_DUMP, ..head(uapi::IPCTNL_MSG_TIMEOUT_GET) }.bytes(Vec::new())
+}
+
+/// Deletes one policy, or all that are not in use.
+pub(crate) fn delete(name: Option<&str>) -> Vec<u8> {
+    let attributes = name.iter().map(|name| text(x::NAME, name)).collect();
+    head(uapi::IPCTNL_MSG_TIMEOUT_DELETE).bytes(attributes)
+}
+
+pub(crate) fn default_set(family: Family, protocol: Protocol, timeouts: &Timeouts) -> Vec<u8> {
+    head(uapi::IPCTNL_MSG_TIMEOUT_DEFAULT_SET).bytes(vec![
+        be16(x::L3PROTO, family.number().into()),
+        byte(x::L4PROTO, protocol.0),
+        data(timeouts),
+    ])
+}
+
+pub(crate) fn default_get(family: Family, protocol: Protocol) -> Vec<u8> {
+    head(uapi::IPCTNL_MSG_TIMEOUT_DEFAULT_GET)
+        .bytes(vec![be16(x::L3PROTO, family.number().into()), byte(x::L4PROTO, protocol.0)])
+}

@@ -1,0 +1,203 @@
+//! Timeout policies: how long entries live in which state (`nfnetlink_cttimeout`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::command::Command;
+use crate::error::{Error, Operation, Result};
+use crate::proto::Protocol;
+use crate::request::timeout as request;
+use crate::tuple::Family;
+use crate::uapi::{NFGENMSG_LEN, timeout as x};
+use crate::wire::{Attributes, Message};
+
+/// Timeouts by state. The states are those of the protocol, under the kernel's names.
+///
+/// ```
+/// use std::time::Duration;
+/// use ctnetlink::{Protocol, Timeouts};
+/// let udp = Timeouts::new().set(Protocol::UDP, "REPLIED", Duration::from_secs(60))?;
+/// assert_eq!(udp.get(Protocol::UDP, "REPLIED"), Some(Duration::from_secs(60)));
+/// assert_eq!(udp.get(Protocol::UDP, "UNREPLIED"), None);
+/// # Ok::<(), ctnetlink::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Timeouts(pub(crate) BTreeMap<u16, u32>);
+
+/// The names of a protocol's states, from number 1 on (`enum ctattr_timeout_tcp` and so on).
+fn states(protocol: Protocol) -> &'static [&'static str] {
+    match protocol {
+        Protocol::TCP => &[
+            "SYN_SENT",
+            "SYN_RECV",
+            "ESTABLISHED",
+            "FIN_WAIT",
+            "CLOSE_WAIT",
+            "LAST_ACK",
+            "TIME_WAIT",
+            "CLOSE",
+            "SYN_SENT2",
+            "RETRANS",
+            "UNACK",
+        ],
+        Protocol::UDP | Protocol::UDPLITE | Protocol::GRE => &["UNREPLIED", "REPLIED"],
+        Protocol::SCTP => &[
+            "CLOSED",
+            "COOKIE_WAIT",
+            "COOKIE_ECHOED",
+            "ESTABLISHED",
+            "SHUTDOWN_SENT",
+            "SHUTDOWN_RECD",
+            "SHUTDOWN_ACK_SENT",
+            "HEARTBEAT_SENT",
+        ],
+        _ => &["TIMEOUT"],
+    }
+}
+
+fn number(protocol: Protocol, state: &str) -> Option<u16> {
+    let at = states(protocol).iter().position(|name| *name == state)?;
+    u16::try_from(at + 1).ok()
+}
+
+impl Timeouts {
+    /// None yet: what is not said keeps its default.
+    pub fn new() -> Timeouts {
+        Timeouts::default()
+    }
+
+    /// Sets the timeout of one state, whole seconds.
+    ///
+    /// # Errors
+    ///
+    /// A state the protocol does not have; the error lists those it has.
+    pub fn set(mut self, protocol: Protocol, state: &str, timeout: Duration) -> Result<Timeouts> {
+        let Some(number) = number(protocol, state) else {
+            let known = states(protocol).join(", ");
+            return Err(Error::Invalid(format!(
+                "timeout: {protocol} has no state {state:?}: expected one of {known}"
+            )));
+        };
+        self.0.insert(number, u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX));
+        Ok(self)
+    }
+
+    /// The timeout of one state, if it is known.
+    pub fn get(&self, protocol: Protocol, state: &str) -> Option<Duration> {
+        let seconds = self.0.get(&number(protocol, state)?)?;
+        Some(Duration::from_secs((*seconds).into()))
+    }
+
+    /// Every state of the protocol that has a timeout here.
+    pub fn iter(&self, protocol: Protocol) -> impl Iterator<Item = (&'static str, Duration)> {
+        let known = states(protocol)
+            .iter()
+            .filter_map(move |state| Some((*state, self.get(protocol, state)?)));
+        known.collect::<Vec<_>>().into_iter()
+    }
+}
+
+/// A named set of timeouts, which rules attach to connections (`ct timeout` of nftables).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeoutPolicy {
+    /// Name, 31 bytes at most.
+    pub name: String,
+    /// Layer 3 protocol.
+    pub family: Family,
+    /// Layer 4 protocol; 255 is the generic one.
+    pub protocol: Protocol,
+    /// The timeouts.
+    pub timeouts: Timeouts,
+    /// How many rules use it; only known of a policy in the kernel.
+    pub users: Option<u32>,
+}
+
+impl TimeoutPolicy {
+    /// A policy to be created.
+    pub fn new(
+        name: impl Into<String>,
+        family: Family,
+        protocol: Protocol,
+        timeouts: Timeouts,
+    ) -> TimeoutPolicy {
+        TimeoutPolicy { name: name.into(), family, protocol, timeouts, users: None }
+    }
+
+    fn parse(message: &Message<'_>) -> Result<TimeoutPolicy> {
+        let attributes = message.payload.get(NFGENMSG_LEN..).unwrap_or_default();
+        let find = |kind| Attributes::find(attributes, kind);
+        let name = find(x::NAME).map(|a| a.value).unwrap_or_default();
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let family = find(x::L3PROTO).and_then(|a| a.be16()).and_then(|n| u8::try_from(n).ok());
+        Ok(TimeoutPolicy {
+            name: String::from_utf8_lossy(name).into_owned(),
+            // The kernel accepts any number; what is no address family is shown as IPv4.
+            family: family.and_then(Family::from_number).unwrap_or(Family::Ipv4),
+            protocol: Protocol(find(x::L4PROTO).and_then(|a| a.u8()).unwrap_or(0)),
+            timeouts: timeouts(attributes),
+            users: find(x::USE).and_then(|a| a.be32()),
+        })
+    }
+}
+
+fn timeouts(attributes: &[u8]) -> Timeouts {
+    let data = Attributes::find(attributes, x::DATA).map(|a| a.value).unwrap_or_default();
+    let members = Attributes::new(data).flatten();
+    Timeouts(members.filter_map(|a| Some((a.kind, a.be32()?))).collect())
+}
+
+const OPERATION: Operation = Operation::Timeout;
+
+pub(crate) fn list(command: &mut Command) -> Result<Vec<TimeoutPolicy>> {
+    let mut all = Vec::new();
+    command.collect(OPERATION, request::dump(), |message| {
+        all.push(TimeoutPolicy::parse(message)?);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+pub(crate) fn get(command: &mut Command, name: &str) -> Result<TimeoutPolicy> {
+    let mut found = None;
+    command.request(OPERATION, request::get(name), |message| {
+        found = Some(TimeoutPolicy::parse(message)?);
+        Ok(())
+    })?;
+    found.ok_or(Error::NoAnswer { operation: OPERATION, seconds: 0 })
+}
+
+pub(crate) fn default_get(
+    command: &mut Command,
+    family: Family,
+    protocol: Protocol,
+) -> Result<Timeouts> {
+    let mut found = None;
+    command.request(OPERATION, request::default_get(family, protocol), |message| {
+        found = Some(timeouts(message.payload.get(NFGENMSG_LEN..).unwrap_or_default()));
+        Ok(())
+    })?;
+    found.ok_or(Error::NoAnswer { operation: OPERATION, seconds: 0 })
+}
+
+/// A request that is only acknowledged.
+pub(crate) fn act(command: &mut Command, request: Vec<u8>) -> Result<()> {
+    command.request(OPERATION, request, |_| Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_the_protocols_own() {
+        let seconds = Duration::from_secs;
+        let tcp = Timeouts::new().set(Protocol::TCP, "UNACK", seconds(9)).unwrap();
+        assert_eq!(tcp.0.get(&11), Some(&9));
+        assert_eq!(tcp.iter(Protocol::TCP).collect::<Vec<_>>(), [("UNACK", seconds(9))]);
+        let sctp = Timeouts::new().set(Protocol::SCTP, "HEARTBEAT_SENT", seconds(1)).unwrap();
+        assert_eq!(sctp.0.get(&8), Some(&1));
+        let error = Timeouts::new().set(Protocol::UDP, "ESTABLISHED", seconds(1)).unwrap_err();
+        assert!(error.to_string().contains("expected one of UNREPLIED, REPLIED"), "{error}");
+        assert!(Timeouts::new().set(Protocol(255), "TIMEOUT", seconds(1)).is_ok());
+    }
+}
