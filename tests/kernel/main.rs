@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod batch;
+mod capability;
 mod delete;
 mod dump;
 mod expect;

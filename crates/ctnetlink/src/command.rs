@@ -95,6 +95,23 @@ impl Command {
         }
     }
 
+    /// The start of a dump: whether the kernel refuses it. What it dumps is not looked at, and the
+    /// socket is of no use afterwards.
+    pub(crate) fn first(&mut self, operation: Operation, mut request: Vec<u8>) -> Result<()> {
+        let sequence = self.reserve(1);
+        request::seal(&mut request, sequence, false);
+        self.socket.send(operation, &request)?;
+        self.socket.receive(operation, &mut self.buffer)?;
+        match Messages::new(&self.buffer).next() {
+            Some(Ok(message)) => match Reply::of(operation, message) {
+                Reply::Error(error) => Err(error),
+                _ => Ok(()),
+            },
+            Some(Err(source)) => Err(Error::decode(operation, source)),
+            None => Err(Error::NoAnswer { operation, seconds: 0 }),
+        }
+    }
+
     /// A dump that fits an exchange: statistics, expectations, timeout policies. It asks for an
     /// acknowledgement too, because some dumps that have nothing to say send no `NLMSG_DONE`.
     pub(crate) fn collect(

@@ -50,6 +50,7 @@
 #![cfg(target_os = "linux")]
 
 mod batch;
+mod capability;
 mod command;
 mod conntrack;
 mod desired;
@@ -64,6 +65,7 @@ mod history;
 mod key;
 mod labels;
 mod line;
+mod probe;
 mod proto;
 mod reconcile;
 mod reply;
@@ -80,6 +82,7 @@ mod verdict;
 pub mod wire;
 
 pub use batch::{Batch, Outcome};
+pub use capability::{Capabilities, KernelCriterion, Trust};
 pub use conntrack::{Conntrack, Deletions, Echo, Echoing};
 pub use desired::{DesiredState, DesiredStateBuilder, Endpoint, Frontend, ServiceKey, ServicePort};
 pub use dump::{Dump, Flows};

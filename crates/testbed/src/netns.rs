@@ -240,7 +240,17 @@ pub fn sysctl(name: &str, value: &str) {
 ///
 /// If the kernel refuses.
 pub fn drop_capabilities() {
-    capset_none().unwrap_or_else(|e| panic!("capset: {e}"));
+    capset(0).unwrap_or_else(|e| panic!("capset: {e}"));
+}
+
+/// Gives up all capabilities of the calling thread but `CAP_NET_ADMIN`, for good.
+///
+/// # Panics
+///
+/// If the kernel refuses.
+pub fn keep_only_net_admin() {
+    const CAP_NET_ADMIN: u32 = 12;
+    capset(1 << CAP_NET_ADMIN).unwrap_or_else(|e| panic!("capset: {e}"));
 }
 
 /// Makes a command start without capabilities, and without a way to get them back.
@@ -253,12 +263,13 @@ pub fn drop_capabilities_of(command: &mut Command) {
             if libc::prctl(libc::PR_SET_SECUREBITS, bits) != 0 {
                 return Err(io::Error::last_os_error());
             }
-            capset_none()
+            capset(0)
         });
     }
 }
 
-fn capset_none() -> io::Result<()> {
+/// Sets the effective and permitted capabilities of the calling thread; numbers up to 31 only.
+fn capset(keep: u32) -> io::Result<()> {
     #[repr(C)]
     struct Header {
         version: u32,
@@ -267,10 +278,11 @@ fn capset_none() -> io::Result<()> {
     /// `_LINUX_CAPABILITY_VERSION_3`, which takes two sets of three words.
     const VERSION_3: u32 = 0x2008_0522;
     let header = Header { version: VERSION_3, pid: 0 };
-    let none = [0_u32; 6];
+    // Effective, permitted, inheritable; then the same for capabilities from 32 on.
+    let sets = [keep, keep, 0, 0, 0, 0];
     // SAFETY: both pointers are valid for what version 3 of capset(2) reads, and it changes the
     // calling thread only.
-    match unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const none) } {
+    match unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const sets) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

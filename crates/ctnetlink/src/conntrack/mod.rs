@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use self::echo::{Echo, Echoing};
 use crate::batch::{Batch, Outcome};
+use crate::capability::Capabilities;
 use crate::command::Command;
 use crate::dump::{Dump, Source};
 use crate::entry::{Change, NewEntry};
@@ -18,6 +19,7 @@ use crate::error::{Error, Operation, Result};
 use crate::filter::Filter;
 use crate::flow::{Flow, FlowRef};
 use crate::key::Key;
+use crate::probe;
 use crate::request::entry;
 use crate::socket::Namespace;
 use crate::stats::{self, CpuStats};
@@ -132,6 +134,23 @@ impl Conntrack {
         text.trim()
             .parse()
             .map_err(|e| Error::Invalid(format!("count: {MAX_FILE} says {text:?}: {e}")))
+    }
+
+    /// Finds out what the running kernel filters, flushes, counts and stamps.
+    ///
+    /// Questions that can be asked in place are asked here; none of them can change anything on
+    /// any kernel. Whether filters select what they say is tried out in a scratch namespace with a
+    /// table of its own, on a scratch thread, which needs `CAP_SYS_ADMIN`; where that is refused,
+    /// the answer says so. It takes a dozen dumps, so keep the result.
+    ///
+    /// # Errors
+    ///
+    /// [`is_permission_denied`](Error::is_permission_denied),
+    /// [`is_not_supported`](Error::is_not_supported).
+    pub fn capabilities(&self) -> Result<Capabilities> {
+        let mut command = self.command();
+        let totals = stats::totals(&mut command)?;
+        probe::capabilities(&self.namespace, &mut command, totals)
     }
 
     /// Starts a dump of what the filter matches, or of everything (`None`).

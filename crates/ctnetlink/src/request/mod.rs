@@ -10,6 +10,7 @@
 
 pub(crate) mod entry;
 pub(crate) mod expect;
+pub(crate) mod probe;
 pub(crate) mod timeout;
 
 use std::net::IpAddr;

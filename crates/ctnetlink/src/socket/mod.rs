@@ -1,5 +1,8 @@
 //! Datagrams in and out: one netlink socket, connected to the kernel. The only room with `unsafe`.
-#![allow(unsafe_code, reason = "poll(2) and setns(2) have no safe form in the crates used")]
+#![allow(
+    unsafe_code,
+    reason = "poll(2), setns(2) and unshare(2) have no safe form in the crates used"
+)]
 
 mod namespace;
 

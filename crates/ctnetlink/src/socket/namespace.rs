@@ -34,24 +34,37 @@ impl Namespace {
         Ok(Namespace { identity: (metadata.dev(), metadata.ino()), file })
     }
 
-    /// Opens a socket in this namespace, wherever the calling thread is.
-    ///
-    /// A socket belongs to the namespace of the thread that creates it, for good. If the calling
-    /// thread is elsewhere, a scratch thread enters the namespace, creates the socket and ends:
-    /// no thread of the caller ever moves.
+    /// Opens a socket in this namespace, wherever the calling thread is. A socket belongs to the
+    /// namespace of the thread that creates it, for good.
     pub(crate) fn socket(&self) -> Result<Socket> {
+        self.run(Socket::open)
+    }
+
+    /// Runs something in this namespace. If the calling thread is elsewhere, a scratch thread
+    /// enters the namespace and ends afterwards: no thread of the caller ever moves.
+    pub(crate) fn run<T: Send>(&self, body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         if Namespace::current().is_ok_and(|here| here.identity == self.identity) {
-            return Socket::open();
+            return body();
         }
-        thread::scope(|scope| {
-            let scratch = thread::Builder::new()
-                .name("ctnetlink-netns".into())
-                .spawn_scoped(scope, || {
-                    self.enter()?;
-                    Socket::open()
-                })
-                .map_err(|source| Error::io(Operation::Open, "thread", source))?;
-            scratch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        on_scratch_thread(|| {
+            self.enter()?;
+            body()
+        })
+    }
+
+    /// Runs something in a fresh network namespace that ends with it, on a scratch thread.
+    ///
+    /// It needs `CAP_SYS_ADMIN`. Without it a new user namespace would be the way, but the kernel
+    /// refuses that to a process of several threads, and a library does not fork.
+    pub(crate) fn scratch<T: Send>(body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        on_scratch_thread(|| {
+            // SAFETY: unshare takes no pointer. It changes the calling thread only, which is a
+            // scratch thread.
+            let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+            if result != 0 {
+                return Err(Error::io(Operation::Open, "unshare", io::Error::last_os_error()));
+            }
+            body()
         })
     }
 
@@ -64,4 +77,14 @@ impl Namespace {
         }
         Ok(())
     }
+}
+
+fn on_scratch_thread<T: Send>(body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let scratch = thread::Builder::new()
+            .name("ctnetlink-netns".into())
+            .spawn_scoped(scope, body)
+            .map_err(|source| Error::io(Operation::Open, "thread", source))?;
+        scratch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
