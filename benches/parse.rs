@@ -48,7 +48,10 @@ fn capture(entries: u32) -> Vec<Vec<u8>> {
 fn read_all(payload: &[u8]) {
     let flow = FlowRef::parse(payload).unwrap();
     black_box((flow.orig(), flow.reply(), flow.status(), flow.timeout(), flow.mark()));
-    black_box((flow.zone(), flow.id(), flow.protocol_state()));
+    black_box((flow.zone(), flow.id(), flow.protocol_state(), flow.use_count(), flow.timestamps()));
+    black_box((flow.counters_orig(), flow.counters_reply(), flow.labels(), flow.helper()));
+    black_box((flow.master(), flow.seq_adj_orig(), flow.seq_adj_reply(), flow.synproxy()));
+    black_box((flow.security_context(), flow.event_time(), flow.family(), flow.protocol()));
 }
 
 fn parse(c: &mut Criterion) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::wire::Attributes;
+use crate::wire::{Attribute, Attributes};
 
 /// Packets and bytes of one direction (`CTA_COUNTERS_*`). Kept by the kernel only for entries
 /// created while `nf_conntrack_acct` was 1.
@@ -51,40 +51,77 @@ pub struct SynProxy {
 /// Readers of the nests. A member that is missing or cut short makes the whole absent, except for
 /// timestamps, whose members come and go.
 pub(crate) mod parse {
-    use super::{Attributes, Counters, Duration, SeqAdj, SynProxy, SystemTime, Timestamps};
+    use super::{
+        Attribute, Attributes, Counters, Duration, SeqAdj, SynProxy, SystemTime, Timestamps,
+    };
 
-    fn be32(nest: &[u8], kind: u16) -> Option<u32> {
-        Attributes::find(nest, kind)?.be32()
-    }
-
-    fn be64(nest: &[u8], kind: u16) -> Option<u64> {
-        Attributes::find(nest, kind)?.be64()
+    /// The members 1, 2 and 3 of a nest, in one walk.
+    #[inline]
+    fn members<'a, T>(
+        nest: &'a [u8],
+        read: impl Fn(&Attribute<'a>) -> Option<T>,
+    ) -> [Option<T>; 3] {
+        let mut members = [None, None, None];
+        for attribute in Attributes::new(nest).readable() {
+            let slot =
+                usize::from(attribute.kind).checked_sub(1).and_then(|at| members.get_mut(at));
+            if let Some(slot) = slot {
+                *slot = read(&attribute);
+            }
+        }
+        members
     }
 
     /// Nanoseconds since the epoch.
+    #[inline]
     pub(crate) fn time(nanoseconds: u64) -> Option<SystemTime> {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(nanoseconds))
     }
 
-    pub(crate) fn counters(nest: &[u8]) -> Option<Counters> {
-        Some(Counters { packets: be64(nest, 1)?, bytes: be64(nest, 2)? })
+    /// Two BE64 members, 1 and 2, and nothing else: what the kernel sends for counters.
+    #[inline]
+    fn two(nest: &[u8]) -> Option<(u64, u64)> {
+        const fn header(kind: u16) -> u32 {
+            let ([a, b], [c, d]) = (12_u16.to_ne_bytes(), kind.to_ne_bytes());
+            u32::from_ne_bytes([a, b, c, d])
+        }
+        let nest: &[u8; 24] = nest.try_into().ok()?;
+        let word =
+            |at: usize| u32::from_ne_bytes([nest[at], nest[at + 1], nest[at + 2], nest[at + 3]]);
+        if (word(0) ^ header(1)) | (word(12) ^ header(2)) != 0 {
+            return None;
+        }
+        Some((crate::wire::be64(&nest[4..])?, crate::wire::be64(&nest[16..])?))
     }
 
+    #[inline]
+    pub(crate) fn counters(nest: &[u8]) -> Option<Counters> {
+        if let Some((packets, bytes)) = two(nest) {
+            return Some(Counters { packets, bytes });
+        }
+        let [packets, bytes, _] = members(nest, Attribute::be64);
+        Some(Counters { packets: packets?, bytes: bytes? })
+    }
+
+    #[inline]
     pub(crate) fn timestamps(nest: &[u8]) -> Timestamps {
-        let at = |kind| be64(nest, kind).and_then(time);
-        Timestamps { start: at(1), stop: at(2) }
+        let [start, stop, _] = members(nest, Attribute::be64);
+        Timestamps { start: start.and_then(time), stop: stop.and_then(time) }
     }
 
     pub(crate) fn seq_adj(nest: &[u8]) -> Option<SeqAdj> {
+        let [correction_pos, offset_before, offset_after] = members(nest, Attribute::be32);
         Some(SeqAdj {
-            correction_pos: be32(nest, 1)?,
-            offset_before: be32(nest, 2)?.cast_signed(),
-            offset_after: be32(nest, 3)?.cast_signed(),
+            correction_pos: correction_pos?,
+            offset_before: offset_before?.cast_signed(),
+            offset_after: offset_after?.cast_signed(),
         })
     }
 
+    #[inline]
     pub(crate) fn synproxy(nest: &[u8]) -> Option<SynProxy> {
-        Some(SynProxy { isn: be32(nest, 1)?, its: be32(nest, 2)?, tsoff: be32(nest, 3)? })
+        let [isn, its, tsoff] = members(nest, Attribute::be32);
+        Some(SynProxy { isn: isn?, its: its?, tsoff: tsoff? })
     }
 }
 
@@ -111,6 +148,15 @@ mod tests {
         assert_eq!(parse::seq_adj(&TRIPLE), Some(adjustment));
         let proxy = SynProxy { isn: 9, its: 0xffff_fffe, tsoff: 256 };
         assert_eq!(parse::synproxy(&TRIPLE), Some(proxy));
+    }
+
+    #[test]
+    fn counters_in_another_layout() {
+        let swapped = [&PAIR[12..], &PAIR[..12]].concat();
+        let padded = [&PAIR[..], &[4, 0, 5, 0]].concat();
+        for nest in [swapped, padded] {
+            assert_eq!(parse::counters(&nest), parse::counters(&PAIR));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::proto::{Protocol, ProtocolState};
 use crate::status::Status;
 use crate::tuple::{Family, Tuple};
 use crate::uapi::{NFGENMSG_LEN, cta};
-use crate::wire::{self, Attribute, Attributes};
+use crate::wire::{self, ATTRIBUTE_HEADER_LEN, Attribute, Attributes};
 
 /// One conntrack entry.
 ///
@@ -51,11 +51,20 @@ pub(crate) struct Index {
     family: Family,
     orig: Tuple,
     reply: Tuple,
-    /// (offset, length) of the value of each known attribute; offset 0 = absent.
-    attributes: [(u16, u16); cta::END],
+    /// Offset of the value of each known attribute; 0 = absent. Its length is in its header.
+    attributes: [u16; cta::END],
+}
+
+/// The value that starts at an offset the walk has found; `None` for 0.
+#[inline]
+fn value_at(payload: &[u8], offset: u16) -> Option<&[u8]> {
+    let attribute = payload.get(usize::from(offset).checked_sub(ATTRIBUTE_HEADER_LEN)?..)?;
+    let (length, _) = attribute.split_first_chunk()?;
+    attribute.get(ATTRIBUTE_HEADER_LEN..usize::from(u16::from_ne_bytes(*length)))
 }
 
 impl Index {
+    #[inline]
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, DecodeError> {
         if u16::try_from(payload.len()).is_err() {
             return Err(DecodeError::new("entry longer than 65535 bytes", 0));
@@ -65,7 +74,7 @@ impl Index {
         };
         let family = Family::from_number(header[0])
             .ok_or(DecodeError::new("entry of a family other than IPv4 and IPv6", 0))?;
-        let mut attributes = [(0, 0); cta::END];
+        let mut attributes = [0; cta::END];
         for attribute in Attributes::new(rest) {
             let attribute =
                 attribute.map_err(|e| DecodeError::new(e.what, NFGENMSG_LEN + e.offset))?;
@@ -75,26 +84,21 @@ impl Index {
                 continue;
             }
             let offset = NFGENMSG_LEN + attribute.offset;
-            if let Some(minimum) = minimum_length(attribute.kind)
-                && attribute.value.len() < minimum
-            {
-                return Err(DecodeError::new("attribute shorter than its type", offset));
-            }
             if let Some(slot) = attributes.get_mut(usize::from(attribute.kind)) {
-                // Both fit: the payload is at most 65535 bytes long.
+                if attribute.value.len() < MINIMUM_LENGTH[usize::from(attribute.kind)].into() {
+                    return Err(DecodeError::new("attribute shorter than its type", offset));
+                }
+                // It fits: the payload is at most 65535 bytes long.
                 #[allow(clippy::cast_possible_truncation)]
                 {
-                    *slot = (offset as u16, attribute.value.len() as u16);
+                    *slot = offset as u16;
                 }
             }
         }
         let tuple = |kind: u16, what| {
-            let (offset, length) = attributes[usize::from(kind)];
-            if offset == 0 {
-                return Err(DecodeError::new(what, NFGENMSG_LEN));
-            }
-            let offset = usize::from(offset);
-            Tuple::parse(&payload[offset..offset + usize::from(length)], family, offset)
+            let offset = attributes[usize::from(kind)];
+            let value = value_at(payload, offset).ok_or(DecodeError::new(what, NFGENMSG_LEN))?;
+            Tuple::parse(value, family, offset.into())
         };
         let orig = tuple(cta::TUPLE_ORIG, "entry without CTA_TUPLE_ORIG")?;
         let reply = tuple(cta::TUPLE_REPLY, "entry without CTA_TUPLE_REPLY")?;
@@ -104,15 +108,17 @@ impl Index {
 
 /// The length below which a fixed-size attribute cannot be read. Checked once at the walk, so that
 /// a cut-short attribute is an error and not an absent one.
-#[inline]
-fn minimum_length(kind: u16) -> Option<usize> {
-    match kind {
-        cta::STATUS | cta::TIMEOUT | cta::MARK | cta::USE | cta::ID => Some(4),
-        cta::ZONE => Some(2),
-        cta::TIMESTAMP_EVENT => Some(8),
-        _ => None,
-    }
-}
+const MINIMUM_LENGTH: [u8; cta::END] = {
+    let mut minimum = [0; cta::END];
+    minimum[cta::STATUS as usize] = 4;
+    minimum[cta::TIMEOUT as usize] = 4;
+    minimum[cta::MARK as usize] = 4;
+    minimum[cta::USE as usize] = 4;
+    minimum[cta::ID as usize] = 4;
+    minimum[cta::ZONE as usize] = 2;
+    minimum[cta::TIMESTAMP_EVENT as usize] = 8;
+    minimum
+};
 
 impl<'a> FlowRef<'a> {
     /// Reads the payload of one ctnetlink message (what follows the 16-byte netlink header).
@@ -128,6 +134,7 @@ impl<'a> FlowRef<'a> {
     /// let error = FlowRef::parse(&[2, 0, 0, 0]).unwrap_err();
     /// assert_eq!(error.to_string(), "entry without CTA_TUPLE_ORIG at offset 4");
     /// ```
+    #[inline]
     pub fn parse(payload: &'a [u8]) -> Result<Self, DecodeError> {
         Ok(Flow { bytes: payload, index: Index::parse(payload)? })
     }
@@ -301,7 +308,7 @@ impl<B: AsRef<[u8]>> Flow<B> {
     /// All top-level attributes in the order the kernel sent them, unknown ones included.
     pub fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
         let rest = self.bytes.as_ref().get(NFGENMSG_LEN..).unwrap_or_default();
-        Attributes::new(rest).flatten()
+        Attributes::new(rest).readable()
     }
 
     /// A copy that owns its bytes.
@@ -318,12 +325,7 @@ impl<B: AsRef<[u8]>> Flow<B> {
 
     #[inline]
     fn value(&self, kind: u16) -> Option<&[u8]> {
-        let (offset, length) = *self.index.attributes.get(usize::from(kind))?;
-        if offset == 0 {
-            return None;
-        }
-        let offset = usize::from(offset);
-        self.bytes.as_ref().get(offset..offset + usize::from(length))
+        value_at(self.bytes.as_ref(), *self.index.attributes.get(usize::from(kind))?)
     }
 
     #[inline]

@@ -288,27 +288,54 @@ pub enum ProtocolState {
 impl ProtocolState {
     /// Reads the value of `CTA_PROTOINFO`. `None` for a protocol this crate does not know.
     pub(crate) fn parse(value: &[u8]) -> Option<Self> {
-        let outer = Attributes::new(value).flatten().next()?;
-        let member = |kind| Attributes::find(outer.value, kind);
-        let byte = |kind| member(kind).and_then(|a| a.u8());
+        let outer = Attributes::new(value).readable().next()?;
+        let members = Attributes::new(outer.value).readable();
         match outer.kind {
-            uapi::TCP => Some(ProtocolState::Tcp {
-                state: byte(uapi::TCP_STATE).map(TcpState::from),
-                wscale_orig: byte(uapi::TCP_WSCALE_ORIGINAL),
-                wscale_reply: byte(uapi::TCP_WSCALE_REPLY),
-                flags_orig: byte(uapi::TCP_FLAGS_ORIGINAL),
-                flags_reply: byte(uapi::TCP_FLAGS_REPLY),
-            }),
-            uapi::SCTP => Some(ProtocolState::Sctp {
-                state: byte(uapi::SCTP_STATE).map(SctpState::from),
-                vtag_orig: member(uapi::SCTP_VTAG_ORIGINAL).and_then(|a| a.be32()),
-                vtag_reply: member(uapi::SCTP_VTAG_REPLY).and_then(|a| a.be32()),
-            }),
-            uapi::DCCP => Some(ProtocolState::Dccp {
-                state: byte(uapi::DCCP_STATE),
-                role: byte(uapi::DCCP_ROLE),
-                handshake_seq: member(uapi::DCCP_HANDSHAKE_SEQ).and_then(|a| a.be64()),
-            }),
+            uapi::TCP => {
+                let (mut state, mut wscale_orig, mut wscale_reply) = (None, None, None);
+                let (mut flags_orig, mut flags_reply) = (None, None);
+                for member in members {
+                    match member.kind {
+                        uapi::TCP_STATE => state = member.u8().map(TcpState::from),
+                        uapi::TCP_WSCALE_ORIGINAL => wscale_orig = member.u8(),
+                        uapi::TCP_WSCALE_REPLY => wscale_reply = member.u8(),
+                        uapi::TCP_FLAGS_ORIGINAL => flags_orig = member.u8(),
+                        uapi::TCP_FLAGS_REPLY => flags_reply = member.u8(),
+                        _ => {}
+                    }
+                }
+                Some(ProtocolState::Tcp {
+                    state,
+                    wscale_orig,
+                    wscale_reply,
+                    flags_orig,
+                    flags_reply,
+                })
+            }
+            uapi::SCTP => {
+                let (mut state, mut vtag_orig, mut vtag_reply) = (None, None, None);
+                for member in members {
+                    match member.kind {
+                        uapi::SCTP_STATE => state = member.u8().map(SctpState::from),
+                        uapi::SCTP_VTAG_ORIGINAL => vtag_orig = member.be32(),
+                        uapi::SCTP_VTAG_REPLY => vtag_reply = member.be32(),
+                        _ => {}
+                    }
+                }
+                Some(ProtocolState::Sctp { state, vtag_orig, vtag_reply })
+            }
+            uapi::DCCP => {
+                let (mut state, mut role, mut handshake_seq) = (None, None, None);
+                for member in members {
+                    match member.kind {
+                        uapi::DCCP_STATE => state = member.u8(),
+                        uapi::DCCP_ROLE => role = member.u8(),
+                        uapi::DCCP_HANDSHAKE_SEQ => handshake_seq = member.be64(),
+                        _ => {}
+                    }
+                }
+                Some(ProtocolState::Dccp { state, role, handshake_seq })
+            }
             _ => None,
         }
     }

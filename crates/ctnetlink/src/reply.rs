@@ -71,7 +71,7 @@ fn extended_ack(message: &Message<'_>) -> (Option<String>, Option<u32>) {
     };
     let Some(tlvs) = tlvs() else { return (None, None) };
     let (mut text, mut offset) = (None, None);
-    for attribute in Attributes::new(tlvs).flatten() {
+    for attribute in Attributes::new(tlvs).readable() {
         match attribute.kind {
             ATTR_MSG => {
                 let words = attribute.value.split(|byte| *byte == 0).next().unwrap_or_default();

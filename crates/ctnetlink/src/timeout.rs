@@ -142,7 +142,7 @@ impl TimeoutPolicy {
 
 fn timeouts(attributes: &[u8]) -> Timeouts {
     let data = Attributes::find(attributes, x::DATA).map(|a| a.value).unwrap_or_default();
-    let members = Attributes::new(data).flatten();
+    let members = Attributes::new(data).readable();
     Timeouts(members.filter_map(|a| Some((a.kind, a.be32()?))).collect())
 }
 

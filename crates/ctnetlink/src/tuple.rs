@@ -218,6 +218,14 @@ impl Tuple {
     /// skipped.
     #[inline]
     pub(crate) fn parse(value: &[u8], family: Family, base: usize) -> Result<Self, DecodeError> {
+        match usual::parse(value, family) {
+            Some(tuple) => Ok(tuple),
+            None => Tuple::parse_any(value, family, base),
+        }
+    }
+
+    /// Any layout: members in any order, unknown ones among them.
+    fn parse_any(value: &[u8], family: Family, base: usize) -> Result<Self, DecodeError> {
         use uapi::tuple as t;
 
         let mut addresses = None;
@@ -260,6 +268,84 @@ impl Tuple {
     }
 }
 
+/// The layout in which every kernel so far sends tuples with ports: addresses, protocol, source
+/// port, destination port, nothing else. Nearly all entries are of this kind, and comparing seven
+/// attribute headers at fixed places is several times faster than walking three nests.
+mod usual {
+    use super::{Family, IpAddr, Ipv4Addr, Ipv6Addr, Protocol, Tuple, uapi};
+    use uapi::tuple as t;
+
+    const NESTED: u16 = netlink_packet_core::NLA_F_NESTED;
+
+    /// An attribute header as the number its four bytes make on this machine.
+    const fn header(length: u16, kind: u16) -> u32 {
+        let ([a, b], [c, d]) = (length.to_ne_bytes(), kind.to_ne_bytes());
+        u32::from_ne_bytes([a, b, c, d])
+    }
+
+    const V4: usize = 48;
+    const V4_HEADERS: [(usize, u32); 7] = [
+        (0, header(20, t::IP | NESTED)),
+        (4, header(8, t::IP_V4_SRC)),
+        (12, header(8, t::IP_V4_DST)),
+        (20, header(28, t::PROTO | NESTED)),
+        (24, header(5, t::PROTO_NUM)),
+        (32, header(6, t::PROTO_SRC_PORT)),
+        (40, header(6, t::PROTO_DST_PORT)),
+    ];
+    const V6: usize = 72;
+    const V6_HEADERS: [(usize, u32); 7] = [
+        (0, header(44, t::IP | NESTED)),
+        (4, header(20, t::IP_V6_SRC)),
+        (24, header(20, t::IP_V6_DST)),
+        (44, header(28, t::PROTO | NESTED)),
+        (48, header(5, t::PROTO_NUM)),
+        (56, header(6, t::PROTO_SRC_PORT)),
+        (64, header(6, t::PROTO_DST_PORT)),
+    ];
+
+    /// Compares all headers at once: one branch instead of seven.
+    #[inline]
+    fn has<const N: usize>(value: &[u8; N], headers: &[(usize, u32); 7]) -> bool {
+        let mut difference = 0;
+        for (at, header) in headers {
+            let word = [value[*at], value[at + 1], value[at + 2], value[at + 3]];
+            difference |= u32::from_ne_bytes(word) ^ header;
+        }
+        difference == 0
+    }
+
+    #[inline]
+    fn ports<const N: usize>(value: &[u8; N]) -> (Protocol, Option<u16>, Option<u16>) {
+        let port = |at: usize| Some(u16::from_be_bytes([value[at], value[at + 1]]));
+        (Protocol(value[N - 20]), port(N - 12), port(N - 4))
+    }
+
+    /// Exactly this long: a zone behind it is for the walk.
+    #[inline]
+    pub(super) fn parse(value: &[u8], family: Family) -> Option<Tuple> {
+        let (src, dst, (protocol, src_port, dst_port)): (IpAddr, IpAddr, _) = match family {
+            Family::Ipv4 => {
+                let v: &[u8; V4] = value.try_into().ok()?;
+                if !has(v, &V4_HEADERS) {
+                    return None;
+                }
+                let address = |at: usize| Ipv4Addr::new(v[at], v[at + 1], v[at + 2], v[at + 3]);
+                (address(8).into(), address(16).into(), ports(v))
+            }
+            Family::Ipv6 => {
+                let v: &[u8; V6] = value.try_into().ok()?;
+                if !has(v, &V6_HEADERS) {
+                    return None;
+                }
+                let (src, dst) = (v[8..24].first_chunk()?, v[28..44].first_chunk()?);
+                (Ipv6Addr::from(*src).into(), Ipv6Addr::from(*dst).into(), ports(v))
+            }
+        };
+        Some(Tuple { src, dst, protocol, src_port, dst_port, icmp: None, zone: None })
+    }
+}
+
 /// `nf_conntrack_invert_icmp_tuple` and its sibling for ICMPv6.
 fn answering_type(protocol: Protocol, kind: u8) -> Option<u8> {
     let pairs: &[(u8, u8)] = match protocol {
@@ -278,7 +364,7 @@ fn parse_addresses(attributes: Attributes<'_>, family: Family) -> Option<(IpAddr
     use uapi::tuple as t;
 
     let (mut src, mut dst) = (None, None);
-    for attribute in attributes.flatten() {
+    for attribute in attributes.readable() {
         match (family, attribute.kind) {
             (Family::Ipv4, t::IP_V4_SRC) => {
                 src = attribute.bytes().map(Ipv4Addr::from).map(IpAddr::V4);
@@ -371,6 +457,39 @@ mod tests {
         ] {
             let error = Tuple::parse(&bytes, family, 20).unwrap_err();
             assert_eq!(error, DecodeError { what, offset: 20 });
+        }
+    }
+
+    /// The usual layout is only a faster way to the same answer.
+    #[test]
+    fn the_usual_layout_reads_as_any_other() {
+        let mut real = Vec::new();
+        let v6 = [nest(3, &[0xfd; 16]), nest(4, &[0xfe; 16])].concat();
+        for (family, ip) in [(Family::Ipv4, v4()), (Family::Ipv6, v6)] {
+            let proto = [nest(1, &[17]), nest(2, &[3, 233]), nest(3, &[0, 53])].concat();
+            let mut bytes = [nest(1, &ip), nest(2, &proto)].concat();
+            bytes[3] |= 0x80;
+            let second = 4 + ip.len();
+            bytes[second + 3] |= 0x80;
+            assert!(usual::parse(&bytes, family).is_some(), "{family}");
+            real.push((family, bytes));
+        }
+        for (family, bytes) in real {
+            // Every byte changed in turn, and every length.
+            for at in 0..bytes.len() {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1;
+                for bytes in [&changed[..], &bytes[..at]] {
+                    if let Some(fast) = usual::parse(bytes, family) {
+                        assert_eq!(Tuple::parse_any(bytes, family, 0), Ok(fast), "{family} {at}");
+                    }
+                }
+            }
+            let other = if family == Family::Ipv4 { Family::Ipv6 } else { Family::Ipv4 };
+            assert_eq!(usual::parse(&bytes, other), None);
+            let zoned = [bytes, nest(3, &[0, 7])].concat();
+            assert_eq!(usual::parse(&zoned, family), None);
+            assert_eq!(Tuple::parse(&zoned, family, 0).unwrap().zone(), Some(7));
         }
     }
 
