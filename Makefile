@@ -29,6 +29,8 @@ deps:
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy -p ctnetlink --locked -- -D warnings
+	cargo check -p ctnetlink-kube --features k8s-openapi/v1_33 --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 rust:

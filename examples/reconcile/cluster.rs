@@ -48,15 +48,12 @@ fn load(
     let name = if is_stdin(file) { "standard input".into() } else { file.display().to_string() };
     let bad = |problem: String| Failure::BadInput(format!("{name}: {problem}"));
     let json = read(file).map_err(|e| bad(e.to_string()))?;
-    let options = Options { node_addresses: arguments.node_addresses.clone(), no_endpoints_ok };
-    Cluster::from_json(&json).and_then(|cluster| cluster.desired_state(&options)).map_err(|e| {
-        match e {
-            ctnetlink_kube::Error::NoEndpointSlices { .. } => {
-                bad(format!("{e} (--no-endpoints-ok)"))
-            }
-            e => bad(e.to_string()),
-        }
-    })
+    let mut options = Options::default();
+    options.node_addresses.clone_from(&arguments.node_addresses);
+    options.no_endpoints_ok = no_endpoints_ok;
+    Cluster::from_json(&json)
+        .and_then(|cluster| cluster.desired_state(&options))
+        .map_err(|e| bad(e.to_string().replace("no_endpoints_ok", "--no-endpoints-ok")))
 }
 
 fn is_stdin(file: &Path) -> bool {
@@ -87,15 +84,29 @@ fn say_notes(arguments: &Arguments, desired: &DesiredState) {
         let protocols: Vec<_> = arguments.protocols.iter().map(ToString::to_string).collect();
         eprintln!("note: no usable {} service in the document", protocols.join(" or "));
     }
-    let unjudged: Vec<_> = Family::ALL
-        .into_iter()
-        .filter(|family| judged().any(|s| s.node_port.is_some() && s.exists_in(*family)))
-        .filter(|family| !desired.node_addresses().iter().any(|a| Family::of(*a) == *family))
-        .collect();
-    if arguments.profile == Profile::Strict && !unjudged.is_empty() {
+    if arguments.profile != Profile::Strict {
+        return;
+    }
+    // Families in which a judged service has something that only node addresses can settle.
+    let unsettled = |matter: fn(&ctnetlink::ServicePort, Family) -> bool| -> Vec<Family> {
+        let known = |family| desired.node_addresses().iter().any(|a| Family::of(*a) == family);
+        let concerned = |family| judged().any(|service| matter(service, family));
+        Family::ALL.into_iter().filter(|f| concerned(*f) && !known(*f)).collect()
+    };
+    let node_ports = unsettled(|service, f| service.node_port.is_some() && service.exists_in(f));
+    if !node_ports.is_empty() {
+        let families = family_names(&node_ports);
+        eprintln!("note: node ports are not judged, no {families} --node-address was given");
+    }
+    let external = unsettled(|service, family| {
+        let mut addresses = service.external_ips.iter().chain(&service.load_balancer_ips);
+        addresses.any(|address| Family::of(*address) == family)
+    });
+    if !external.is_empty() {
         eprintln!(
-            "note: node ports are not judged, no {} --node-address was given",
-            family_names(&unjudged)
+            "note: without an {} --node-address, a host service at an external or load-balancer IP \
+             that is this node's own cannot be told from an untranslated flow",
+            family_names(&external)
         );
     }
 }

@@ -34,7 +34,8 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     cluster: Option<PathBuf>,
 
-    /// The cluster at the time of the last run; its frontends that have vanished are cleaned
+    /// The document of the last run that succeeded; its frontends that have vanished since are
+    /// cleaned
     #[arg(long, value_name = "FILE", requires = "cluster")]
     previous: Option<PathBuf>,
 
@@ -53,7 +54,7 @@ struct Arguments {
     /// Protocol to look at: udp, tcp, sctp (repeatable, or comma-separated)
     #[arg(
         long = "protocol", value_name = "NAME", value_delimiter = ',', default_value = "udp",
-        value_parser = protocol
+        value_parser = protocol, requires = "cluster"
     )]
     protocols: Vec<Protocol>,
 
@@ -98,6 +99,9 @@ fn main() -> ExitCode {
         Some(file) => cluster::run(&arguments, file),
         None => demo::run(&arguments),
     };
+    if shows_progress(&arguments) {
+        progress_line("");
+    }
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),

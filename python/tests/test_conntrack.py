@@ -81,7 +81,8 @@ def test_filters_by_keyword_and_by_object(table: None) -> None:
         assert sources(ct.dump()) == v4 | {"fd00:9::1"}
         assert sources(ct.dump(protocol="udp", orig_dst_port=9153)) == {"10.0.0.3"}
         assert sources(ct.dump(protocol=6)) == {"10.0.0.4"}
-        assert sources(ct.dump(zone=7)) == {"fd00:9::1"}
+        assert sources(ct.dump(zone=7, protocol=None)) == {"fd00:9::1"}
+        assert len(sources(ct.dump(protocol=None))) == 5
         assert sources(ct.dump(mark=(1, 1))) == {"10.0.0.2"}
         assert sources(ct.dump(status=ctnetlink.Status.SEEN_REPLY)) == {"10.0.0.1"}
         assert sources(ct.dump(orig_dst=ipaddress.ip_address("fd00:96::a"))) == {"fd00:9::1"}
@@ -104,6 +105,11 @@ def test_bad_filters_are_refused(table: None) -> None:
         ctnetlink.Filter()
     with pytest.raises(ValueError, match="unknown protocol"):
         ctnetlink.Filter(protocol="quic")
+    with pytest.raises(ValueError, match=r'"300": expected tcp'):
+        ctnetlink.Filter(protocol=300)
+    for mark in (-1, (1,), "x"):
+        with pytest.raises(ValueError, match="or a pair"):
+            ctnetlink.Filter(mark=mark)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="unknown family"):
         ctnetlink.Filter(family="ipx")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="invalid IP address"):
@@ -115,6 +121,8 @@ def test_bad_filters_are_refused(table: None) -> None:
             ct.dump(ctnetlink.Filter(zone=1), zone=1)
         with pytest.raises(TypeError):
             ct.dump(destination="10.0.0.1")  # type: ignore[call-arg]
+        with pytest.raises(TypeError):
+            ct.dump(destination=None)  # type: ignore[call-arg]
         with pytest.raises(ValueError, match="empty mask would select everything"):
             ct.dump(status=0)
         with pytest.raises(ValueError, match="outside its mask"):

@@ -81,6 +81,10 @@ def test_dry_run_and_run(table: None, desired: ctnetlink.DesiredState) -> None:
     assert gone.frontend == (ip_address("10.96.0.10"), 53)
     assert gone.backend == (ip_address("10.244.9.9"), 53)
     assert (gone.protocol, gone.count) == ("udp", 1)
+    assert repr(gone) == (
+        "<ctnetlink.Removal udp 10.96.0.10:53 -> 10.244.9.9:53 backend_gone count=1>"
+    )
+    assert "deleted=2" in repr(ipv4)
     assert ipv6.passes == 0
     assert report.succeeded and report.profile == "strict" and report.elapsed > 0.1
     assert not report.node_ports_judged
@@ -99,6 +103,10 @@ def test_options(insert: Insert, desired: ctnetlink.DesiredState) -> None:
         assert ct.reconcile(desired, profile="kube-proxy").families[0].deleted == 2
         with pytest.raises(ValueError, match="strict or kube-proxy"):
             ct.reconcile(desired, profile="lax")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="judges nothing"):
+            ct.reconcile(desired, protocols=[])
+        with pytest.raises(ValueError, match="judges nothing"):
+            ct.reconcile(desired, zones=[])
         with pytest.raises(ValueError, match="recheck"):
             ct.reconcile(desired, recheck=-1)
 
@@ -132,6 +140,11 @@ def test_sources(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised:
         from_kubernetes(tmp_path / "none.json")
     assert raised.value.filename == str(tmp_path / "none.json")
+    path.write_text("{")
+    with pytest.raises(ValueError, match=str(path)):
+        from_kubernetes(path)
+    with path.open() as file, pytest.raises(ValueError, match=str(path)):
+        from_kubernetes(file)
     with pytest.raises(TypeError, match="path-like"):
         from_kubernetes(7)  # type: ignore[arg-type]
 
@@ -147,6 +160,8 @@ def test_bad_documents() -> None:
     ):
         with pytest.raises(ValueError, match=expected):
             from_kubernetes(document)
+    with pytest.raises(ValueError, match=r"pass a pathlib\.Path for a file"):
+        from_kubernetes("cluster.json")
     services = cluster()
     del services["items"][1]
     with pytest.raises(ValueError, match="not one EndpointSlice"):

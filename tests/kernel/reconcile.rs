@@ -66,7 +66,10 @@ fn the_kube_like_table_in_both_profiles() {
                     (40, 0, 40, 2),
                     "{report}"
                 );
-                assert_eq!(family.scanned, 680, "340 with port 53 (UDP), and 340 again: {report}");
+                assert_eq!(
+                    family.scanned, 680,
+                    "360 with port 53, 320 after the deletes: {report}"
+                );
                 assert_eq!(family.reasons.iter().map(|(_, n)| n).collect::<Vec<_>>(), [10; 4]);
             }
             assert_eq!(report.families[0].pushdown, "ip and udp and orig dst port 53");
@@ -311,5 +314,45 @@ fn without_privilege_the_run_is_an_error_with_the_remedy() {
         });
         assert!(error.is_permission_denied(), "{error}");
         assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}");
+    });
+}
+
+/// A run that fails half-way, and one that fails altogether: what they should have cleaned is
+/// cleaned by the next.
+#[test]
+fn what_a_failed_run_should_have_cleaned_is_remembered() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        let healthy: Vec<_> = (1000..7000)
+            .map(|n| udp(&format!("10.0.0.1:{n}"), "10.96.0.10:53", "10.244.1.5:53"))
+            .collect();
+        fill(&healthy);
+        let dns = || service("dns", "10.96.0.10", 53, &["10.244.1.5:53"]);
+        let [first, second] = ["10.96.0.98", "10.96.0.99"].map(|vip| service(vip, vip, 53, &[]));
+        let mut once = true;
+        let mut reconciler = strict().previous(state([dns(), first])).on_progress(move |_| {
+            if std::mem::take(&mut once) {
+                ctnetlink_testbed::netns::drop_capabilities();
+            }
+        });
+        fill(&[udp("10.0.0.1:1", "10.96.0.98:53", "10.244.1.5:53")]);
+
+        // On a thread that loses its privilege in the middle of the pass, and has none afterwards.
+        let reconciler = std::thread::scope(|scope| {
+            let weak = scope.spawn(|| {
+                let half = reconciler.run(&ct, &state([dns(), second])).unwrap();
+                assert!(!half.succeeded(), "{half}");
+                let error = reconciler.run(&ct, &state([dns()])).unwrap_err();
+                assert!(error.is_permission_denied(), "{error}");
+                reconciler
+            });
+            weak.join().unwrap()
+        });
+        let mut reconciler = reconciler;
+        fill(&[udp("10.0.0.1:2", "10.96.0.99:53", "10.244.1.5:53")]);
+        let report = reconciler.run(&ct, &state([dns()])).unwrap();
+        assert_eq!(report.families[0].reasons.frontend_removed, 2, "{report}");
+        assert!(report.succeeded());
+        assert_eq!(left().len(), 6000);
     });
 }

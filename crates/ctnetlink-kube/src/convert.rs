@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ctnetlink::{DesiredState, Endpoint, Family, Protocol, ServiceKey, ServicePort};
 use k8s_openapi::api::core::v1::{self as core, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::error::{Error, Result};
 use crate::{Cluster, Options};
@@ -15,15 +16,36 @@ const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 /// Joins a slice to its service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
+/// A list that is optional in some versions of the API types and mandatory in others
+/// (`EndpointSlice.endpoints` changed with 1.36).
+trait Items {
+    type Item;
+    fn items(&self) -> &[Self::Item];
+}
+
+impl<T> Items for Vec<T> {
+    type Item = T;
+    fn items(&self) -> &[T] {
+        self
+    }
+}
+
+impl<T> Items for Option<Vec<T>> {
+    type Item = T;
+    fn items(&self) -> &[T] {
+        self.as_deref().unwrap_or_default()
+    }
+}
+
 /// Slices by namespace and service name.
 type Slices<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>;
 
 pub(crate) fn desired_state(cluster: &Cluster, options: &Options) -> Result<DesiredState> {
     let mut slices = Slices::new();
     for slice in &cluster.endpoint_slices {
+        let (namespace, _) = identity("EndpointSlice", &slice.metadata)?;
         let labels = slice.metadata.labels.as_ref();
         if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)) {
-            let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
             slices.entry((namespace, service)).or_default().push(slice);
         }
     }
@@ -32,8 +54,7 @@ pub(crate) fn desired_state(cluster: &Cluster, options: &Options) -> Result<Desi
         DesiredState::builder().node_addresses(options.node_addresses.iter().copied());
     let mut notes = Vec::new();
     for service in &cluster.services {
-        let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
-        let name = service.metadata.name.as_deref().unwrap_or_default();
+        let (namespace, name) = identity("Service", &service.metadata)?;
         let own_slices = slices.get(&(namespace, name)).map(Vec::as_slice).unwrap_or_default();
         for port in service_ports(service, namespace, name, own_slices, &mut notes)? {
             builder = builder.service(port);
@@ -54,6 +75,21 @@ pub(crate) fn object_name(kind: &str, namespace: &str, name: &str) -> String {
     match namespace {
         "" => format!("{kind} {name}"),
         _ => format!("{kind} {namespace}/{name}"),
+    }
+}
+
+/// Namespace and name. An object without them cannot be joined with its other half, and a slice
+/// that silently joins nothing would make healthy entries stale.
+fn identity<'a>(kind: &str, metadata: &'a ObjectMeta) -> Result<(&'a str, &'a str)> {
+    let [namespace, name] = [&metadata.namespace, &metadata.name]
+        .map(|text| text.as_deref().filter(|text| !text.is_empty()));
+    match (namespace, name) {
+        (Some(namespace), Some(name)) => Ok((namespace, name)),
+        (_, name) => {
+            let object = object_name(kind, namespace.unwrap_or_default(), name.unwrap_or("?"));
+            let field = if name.is_none() { "metadata.name" } else { "metadata.namespace" };
+            Err(Object(object).bad(field, "missing"))
+        }
     }
 }
 
@@ -202,7 +238,7 @@ fn add_endpoints(
             continue;
         };
         let number = object.port(|| field("port"), number)?;
-        for (at, endpoint) in slice.endpoints.iter().flatten().enumerate() {
+        for (at, endpoint) in slice.endpoints.items().iter().enumerate() {
             let field = || format!("endpoints[{at}].addresses[0]");
             let Some(text) = endpoint.addresses.first() else {
                 notes.push(format!("{}: endpoints[{at}] has no address, skipped", object.0));
@@ -214,11 +250,10 @@ fn add_endpoints(
                 return Err(object.bad(field(), problem));
             }
             let conditions = endpoint.conditions.as_ref();
-            service_port.endpoints.push(Endpoint {
-                address: SocketAddr::new(address, number),
-                serving: conditions.and_then(|c| c.serving),
-                ready: conditions.and_then(|c| c.ready),
-            });
+            let mut new = Endpoint::new(SocketAddr::new(address, number));
+            new.serving = conditions.and_then(|c| c.serving);
+            new.ready = conditions.and_then(|c| c.ready);
+            service_port.endpoints.push(new);
         }
     }
     Ok(())

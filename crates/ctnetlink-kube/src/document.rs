@@ -3,7 +3,7 @@
 use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::Cluster;
@@ -14,8 +14,14 @@ use crate::error::{Error, Result};
 #[serde(rename_all = "camelCase")]
 struct List<'a> {
     kind: Option<String>,
-    #[serde(borrow)]
-    items: Option<Vec<&'a RawValue>>,
+    api_version: Option<String>,
+    /// Absent is `None`; null, which is Go's empty list, `Some(None)`.
+    #[serde(borrow, default, deserialize_with = "present")]
+    items: Option<Option<Vec<&'a RawValue>>>,
+}
+
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// What identifies an object.
@@ -35,6 +41,8 @@ struct Metadata {
 }
 
 pub(crate) fn parse(json: &[u8]) -> Result<Cluster> {
+    // Some editors begin a file with a byte order mark.
+    let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
     if json.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::Empty);
     }
@@ -47,17 +55,28 @@ pub(crate) fn parse(json: &[u8]) -> Result<Cluster> {
         Some(kind) => return Err(Error::NotAList { what: format!("its kind is {kind:?}") }),
         None => return Err(Error::NotAList { what: "it has no kind".into() }),
     }
+    if let Some(version) = list.api_version.filter(|version| version != "v1") {
+        return Err(Error::NotAList { what: format!("its apiVersion is {version:?}") });
+    }
     let Some(items) = list.items else {
         return Err(Error::NotAList { what: "it has no items".into() });
     };
+    let items = items.unwrap_or_default();
 
     let mut cluster = Cluster::default();
     for (position, item) in items.into_iter().enumerate() {
         let place = format!("items[{position}]");
         let identity: Identity = typed(item, &place)?;
-        let api_version = identity.api_version.as_deref().unwrap_or_default();
-        match identity.kind.as_deref() {
-            // Other API groups have kinds of these names, too.
+        let kind = identity.kind.as_deref();
+        let Some(api_version) = identity.api_version.as_deref() else {
+            // Other API groups have kinds of these names, too; left out, it could be either.
+            if matches!(kind, Some("Service" | "EndpointSlice")) {
+                let (object, field) = (identity.name(&place), "apiVersion".to_owned());
+                return Err(Error::Object { object, field, problem: "missing".into() });
+            }
+            continue;
+        };
+        match kind {
             Some("Service") if api_version == "v1" => {
                 cluster.services.push(typed::<Service>(item, &identity.name(&place))?);
             }
@@ -129,6 +148,7 @@ mod tests {
             (r#"{"kind":"Pod"}"#, "its kind is \"Pod\""),
             ("{}", "it has no kind"),
             (r#"{"kind":"List"}"#, "it has no items"),
+            (r#"{"kind":"List","apiVersion":"v2","items":[]}"#, "its apiVersion is \"v2\""),
             (r#"{"kind":"List","items":{}}"#, "invalid type: map, expected a sequence"),
         ] {
             let text = problem(json);
@@ -165,6 +185,11 @@ mod tests {
                 ),
                 "EndpointSlice x: apiVersion: \"discovery.k8s.io/v1beta1\" is not known",
             ),
+            (
+                list(r#"{"kind":"Service","metadata":{"name":"x","namespace":"y"}}"#),
+                "Service y/x: apiVersion: missing",
+            ),
+            (list(r#"{"kind":"EndpointSlice"}"#), "EndpointSlice at items[0]: apiVersion: missing"),
             (list("7"), "items[0]: the object itself: invalid type: integer `7`"),
             (list(r#"{"metadata":[]},{"metadata":7}"#), "items[1]: metadata: invalid type"),
         ] {
@@ -174,11 +199,22 @@ mod tests {
     }
 
     #[test]
+    fn empty_lists_and_byte_order_marks() {
+        for json in [
+            r#"{"kind":"List","apiVersion":"v1","items":null}"#,
+            r#"{"kind":"List","items":[]}"#,
+            "\u{feff}{\"kind\":\"List\",\"items\":[]}",
+        ] {
+            assert!(parse(json.as_bytes()).unwrap().services.is_empty(), "{json}");
+        }
+    }
+
+    #[test]
     fn other_kinds_and_unknown_fields_are_fine() {
         let json = list(
             r#"{"apiVersion":"v1","kind":"Pod","spec":{"x":1}},
                {"apiVersion":"serving.knative.dev/v1","kind":"Service","spec":7},
-               {"kind":"Service"},
+               {"kind":"ConfigMap"},
                {"apiVersion":"v1","kind":"Service","spec":{"tomorrow":true},"later":[]}"#,
         );
         let cluster = parse(json.as_bytes()).unwrap();

@@ -43,7 +43,7 @@ pub enum Error {
     #[error(
         "{services} usable service port(s) but not one EndpointSlice in the document: every entry \
          would count as stale; get both with `kubectl get services,endpointslices -A -o json`, or \
-         say that this is meant"
+         say that this is meant (no_endpoints_ok)"
     )]
     NoEndpointSlices {
         /// How many usable service ports there are.

@@ -61,10 +61,18 @@ pub struct Cluster {
 }
 
 /// What the objects do not say.
+///
+/// ```
+/// let mut options = ctnetlink_kube::Options::default();
+/// options.node_addresses = vec!["192.0.2.5".parse()?];
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Options {
-    /// Addresses of this node, at which node ports are answered. Without any, node ports are not
-    /// judged in the `strict` profile.
+    /// Addresses of this node, at which node ports are answered. Without any, the `strict` profile
+    /// judges no node ports, and cannot know a host service at an external IP that is the node's
+    /// own address.
     pub node_addresses: Vec<IpAddr>,
     /// Take usable services without a single EndpointSlice at their word: nothing serves.
     pub no_endpoints_ok: bool,

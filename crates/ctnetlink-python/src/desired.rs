@@ -25,10 +25,12 @@ impl DesiredState {
         node_addresses: Vec<IpAddr>,
         no_endpoints_ok: bool,
     ) -> PyResult<Self> {
-        let json = read(source)?;
-        let options = Options { node_addresses, no_endpoints_ok };
+        let (json, name) = read(source)?;
+        let mut options = Options::default();
+        options.node_addresses = node_addresses;
+        options.no_endpoints_ok = no_endpoints_ok;
         let state = py.detach(|| Cluster::from_json(&json)?.desired_state(&options));
-        state.map(DesiredState).map_err(raise_kube)
+        state.map(DesiredState).map_err(|error| raise_kube(error, &name))
     }
 
     /// What was left out of the input, one line each.
@@ -48,18 +50,24 @@ impl DesiredState {
     }
 }
 
-/// `str` and `bytes` are JSON, a path-like or a file object is a file.
-fn read(source: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+/// `str` and `bytes` are JSON, a path-like or a file object is a file. With what errors should say
+/// in front.
+fn read(source: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, String)> {
     if let Ok(text) = source.cast::<PyString>() {
-        return Ok(text.to_str()?.as_bytes().to_vec());
+        let json = text.to_str()?.as_bytes().to_vec();
+        // The mistake everybody makes once.
+        let looks_like_json = matches!(json.trim_ascii_start().first(), None | Some(b'{' | b'['));
+        let hint = "a str is the JSON itself, pass a pathlib.Path for a file: ";
+        return Ok((json, if looks_like_json { String::new() } else { hint.into() }));
     }
     if let Ok(bytes) = source.cast::<PyBytes>() {
-        return Ok(bytes.as_bytes().to_vec());
+        return Ok((bytes.as_bytes().to_vec(), String::new()));
     }
     if source.hasattr("read")? {
         let contents = source.call_method0("read")?;
         if contents.is_instance_of::<PyString>() || contents.is_instance_of::<PyBytes>() {
-            return read(&contents);
+            let name = source.getattr("name").map(|name| format!("{name}: ")).unwrap_or_default();
+            return Ok((read(&contents)?.0, name));
         }
         return Err(PyTypeError::new_err("source.read() must return str or bytes"));
     }
@@ -68,5 +76,6 @@ fn read(source: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
             "source must be str or bytes (JSON), a path-like object, or a file object",
         ));
     };
-    fs::read(&path).map_err(|e| raise_io(&e, path))
+    let name = format!("{}: ", path.display());
+    Ok((fs::read(&path).map_err(|e| raise_io(&e, path))?, name))
 }

@@ -37,13 +37,13 @@ pub(crate) fn raise(error: Error) -> PyErr {
 /// The same for a file that cannot be read.
 pub(crate) fn raise_io(error: &io::Error, path: PathBuf) -> PyErr {
     let errno = error.raw_os_error().unwrap_or(0);
-    PyOSError::new_err((errno, error.to_string(), path.into_os_string()))
+    // The standard library appends the number, which Python shows in front.
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+    PyOSError::new_err((errno, text, path.into_os_string()))
 }
 
-/// The same for input in Kubernetes' form.
-pub(crate) fn raise_kube(error: ctnetlink_kube::Error) -> PyErr {
-    match error {
-        ctnetlink_kube::Error::State(error) => raise(error),
-        error => PyValueError::new_err(error.to_string()),
-    }
+/// The same for input in Kubernetes' form, which came from somewhere.
+pub(crate) fn raise_kube(error: ctnetlink_kube::Error, source: &str) -> PyErr {
+    PyValueError::new_err(format!("{source}{error}"))
 }

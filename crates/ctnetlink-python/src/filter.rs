@@ -16,25 +16,31 @@ use crate::flow::Flow;
 pub(crate) struct Filter(pub(crate) ctnetlink::Filter);
 
 /// A mark, or a mark and its mask.
-#[derive(FromPyObject)]
-enum Mark {
-    Whole(u32),
-    Masked((u32, u32)),
+struct Mark(u32, Option<u32>);
+
+impl<'py> FromPyObject<'_, 'py> for Mark {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok((value, mask)) = object.extract() {
+            return Ok(Mark(value, Some(mask)));
+        }
+        object.extract().map(|value| Mark(value, None)).map_err(|_| {
+            PyValueError::new_err("expected a number from 0 to 2**32 - 1, or a pair (value, mask)")
+        })
+    }
 }
 
 /// A protocol by name or number.
-#[derive(FromPyObject)]
-pub(crate) enum AnyProtocol {
-    Number(u8),
-    Name(String),
-}
+pub(crate) struct AnyProtocol(pub(crate) Protocol);
 
-impl AnyProtocol {
-    pub(crate) fn get(self) -> PyResult<Protocol> {
-        match self {
-            AnyProtocol::Number(number) => Ok(Protocol(number)),
-            AnyProtocol::Name(name) => name.parse().map_err(raise),
-        }
+impl<'py> FromPyObject<'_, 'py> for AnyProtocol {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        // A number is judged by the same parser, which says what it expects.
+        let text = object.str()?;
+        text.to_str()?.parse().map(AnyProtocol).map_err(raise)
     }
 }
 
@@ -65,10 +71,9 @@ impl Filter {
     ) -> PyResult<Self> {
         use ctnetlink::Filter as F;
         let family = family.map(str::parse::<Family>).transpose().map_err(raise)?;
-        let protocol = protocol.map(AnyProtocol::get).transpose()?;
         [
             family.map(F::family),
-            protocol.map(F::protocol),
+            protocol.map(|AnyProtocol(protocol)| F::protocol(protocol)),
             orig_src.map(F::orig_src),
             orig_dst.map(F::orig_dst),
             reply_src.map(F::reply_src),
@@ -79,9 +84,9 @@ impl Filter {
             reply_dst_port.map(F::reply_dst_port),
             status.map(|bits| F::status_set(Status::from_bits_retain(bits))),
             status_unset.map(|bits| F::status_unset(Status::from_bits_retain(bits))),
-            mark.map(|mark| match mark {
-                Mark::Whole(value) => F::mark(value),
-                Mark::Masked((value, mask)) => F::mark_masked(value, mask),
+            mark.map(|Mark(value, mask)| match mask {
+                Some(mask) => F::mark_masked(value, mask),
+                None => F::mark(value),
             }),
             zone.map(F::zone),
         ]
@@ -117,14 +122,24 @@ impl Filter {
     }
 }
 
-/// The filter of a call that takes one, or its keywords, or neither.
+/// The filter of a call that takes one, or its keywords, or neither. A keyword that is `None` is
+/// one not given.
 pub(crate) fn from_call(
     py: Python<'_>,
     filter: Option<&Filter>,
     criteria: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Option<ctnetlink::Filter>> {
-    match (filter, criteria.filter(|criteria| !criteria.is_empty())) {
-        (filter, None) => Ok(filter.map(|filter| filter.0.clone())),
+    let given = criteria.filter(|c| c.is_empty() || c.values().iter().any(|v| !v.is_none()));
+    match (filter, given.filter(|criteria| !criteria.is_empty())) {
+        (filter, None) => {
+            // Unknown keywords are refused all the same.
+            if let Some(criteria) = criteria.filter(|criteria| !criteria.is_empty()) {
+                let named = criteria.copy()?;
+                named.set_item("zone", 0)?;
+                py.get_type::<Filter>().call((), Some(&named))?;
+            }
+            Ok(filter.map(|filter| filter.0.clone()))
+        }
         (None, Some(criteria)) => {
             let made = py.get_type::<Filter>().call((), Some(criteria))?;
             Ok(Some(made.cast::<Filter>()?.get().0.clone()))

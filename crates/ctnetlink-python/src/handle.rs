@@ -130,9 +130,13 @@ impl Conntrack {
         let mut reconciler = Reconciler::new(profile.parse::<Profile>().map_err(raise)?)
             .dry_run(dry_run)
             .recheck(delay);
+        if protocols.as_ref().is_some_and(Vec::is_empty)
+            || zones.as_ref().is_some_and(Vec::is_empty)
+        {
+            return Err(PyValueError::new_err("protocols and zones: an empty list judges nothing"));
+        }
         if let Some(protocols) = protocols {
-            let protocols = protocols.into_iter().map(AnyProtocol::get);
-            reconciler = reconciler.protocols(protocols.collect::<PyResult<Vec<_>>>()?);
+            reconciler = reconciler.protocols(protocols.into_iter().map(|AnyProtocol(p)| p));
         }
         if let Some(zones) = zones {
             reconciler = reconciler.zones(zones);

@@ -107,6 +107,16 @@ impl From<&ctnetlink::FamilyReport> for FamilyReport {
     }
 }
 
+#[pymethods]
+impl FamilyReport {
+    fn __repr__(&self) -> String {
+        format!(
+            "<ctnetlink.FamilyReport {} scanned={} stale={} deleted={} already_gone={} failed={}>",
+            self.family, self.scanned, self.stale, self.deleted, self.already_gone, self.failed
+        )
+    }
+}
+
 /// Stale entries by reason.
 #[pyclass(frozen, get_all, eq, module = "ctnetlink", name = "Reasons")]
 #[derive(Clone, PartialEq, Eq)]
@@ -140,6 +150,17 @@ pub(crate) struct Removal {
     backend: (IpAddr, u16),
     reason: String,
     count: u64,
+}
+
+#[pymethods]
+impl Removal {
+    fn __repr__(&self) -> String {
+        let [frontend, backend] = [self.frontend, self.backend].map(std::net::SocketAddr::from);
+        format!(
+            "<ctnetlink.Removal {} {frontend} -> {backend} {} count={}>",
+            self.protocol, self.reason, self.count
+        )
+    }
 }
 
 impl From<&ctnetlink::Removal> for Removal {

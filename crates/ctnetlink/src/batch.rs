@@ -151,32 +151,38 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// When a datagram as a whole was refused, for instance without `CAP_NET_ADMIN`.
+    /// When the first datagram as a whole was refused, for instance without `CAP_NET_ADMIN`: then
+    /// nothing is done. If that happens to a later one, its errno is the outcome of all that is
+    /// left.
     pub(crate) fn execute(
         &mut self,
         command: &mut Command,
         mut each: impl FnMut(Outcome),
     ) -> Result<()> {
-        let mut rest = std::mem::take(&mut self.datagram);
+        let mut datagram = std::mem::take(&mut self.datagram);
         let items = std::mem::take(&mut self.items);
-        let mut sent = 0;
         let mut outcomes = Vec::with_capacity(items.len().min(LIMIT));
-        let mut result = Ok(());
-        for chunk in items.chunks(LIMIT) {
-            let next = items.get(sent + chunk.len()).map(|item| item.start);
-            let first = chunk.first().map_or(0, |item| item.start);
-            let end = next.unwrap_or(rest.len());
-            result = send(command, &mut rest[first..end], chunk, &mut outcomes);
-            if result.is_err() {
-                break;
+        let mut broken = None;
+        for (nth, chunk) in items.chunks(LIMIT).enumerate() {
+            if broken.is_none() {
+                let first = chunk.first().map_or(0, |item| item.start);
+                let next = items.get((nth + 1) * LIMIT).map_or(datagram.len(), |item| item.start);
+                match send(command, &mut datagram[first..next], chunk, &mut outcomes) {
+                    Ok(()) => {}
+                    Err(error) if nth == 0 => return Err(error),
+                    // Something was done before, which an error alone would hide.
+                    Err(error) => broken = Some(error.raw_os_error().unwrap_or(libc::EIO)),
+                }
             }
-            outcomes.drain(..).for_each(|outcome| each(outcome.unwrap_or(Outcome::Done)));
-            sent += chunk.len();
+            match broken {
+                None => outcomes.drain(..).for_each(|o| each(o.unwrap_or(Outcome::Done))),
+                Some(errno) => chunk.iter().for_each(|_| each(Outcome::Failed(errno))),
+            }
         }
         // The room is used again.
-        rest.clear();
-        self.datagram = rest;
-        result
+        datagram.clear();
+        self.datagram = datagram;
+        Ok(())
     }
 }
 
@@ -209,13 +215,19 @@ fn send(
     if lost {
         return ask_again(command, datagram, items, outcomes);
     }
-    // A datagram is refused as a whole with one EPERM, under the number of the first request; the
-    // rest is discarded without an answer.
-    match (outcomes.first(), outcomes.last()) {
-        (Some(Some(Outcome::Failed(errno @ libc::EPERM))), Some(last))
-            if count == 1 || last.is_none() =>
+    whole_datagram(outcomes)
+}
+
+/// A datagram is refused as a whole with one `EPERM`, under the number of its first request; the
+/// rest is discarded without an answer. The last request was to be answered in any case.
+fn whole_datagram(outcomes: &[Option<Outcome>]) -> Result<()> {
+    let operation = Operation::Batch;
+    let (first, last) = (outcomes.first().copied().flatten(), outcomes.last());
+    match (first, last) {
+        (Some(Outcome::Failed(errno @ libc::EPERM)), Some(last))
+            if outcomes.len() == 1 || last.is_none() =>
         {
-            Err(Error::kernel(operation, *errno))
+            Err(Error::kernel(operation, errno))
         }
         (_, Some(None)) => Err(Error::NoAnswer { operation, seconds: 0 }),
         _ => Ok(()),
@@ -253,14 +265,19 @@ fn ask_again(
             }
             Ok(())
         })?;
-        *slot = Some(match (answer, creation) {
-            (Some(Outcome::Done), true) => Outcome::Unknown { exists: true },
-            (Some(Outcome::NotFound), true) => Outcome::Unknown { exists: false },
-            (Some(outcome), _) => outcome,
-            (None, _) => Outcome::Failed(libc::ENOBUFS),
-        });
+        *slot = Some(second_answer(answer, creation));
     }
     Ok(())
+}
+
+/// What the answer to the repeated request, or to the look for the created entry, tells.
+fn second_answer(answer: Option<Outcome>, creation: bool) -> Outcome {
+    match (answer, creation) {
+        (Some(Outcome::Done), true) => Outcome::Unknown { exists: true },
+        (Some(Outcome::NotFound), true) => Outcome::Unknown { exists: false },
+        (Some(outcome), _) => outcome,
+        (None, _) => Outcome::Failed(libc::ENOBUFS),
+    }
 }
 
 fn outcome(reply: Reply<'_>) -> Result<Outcome> {
@@ -272,4 +289,44 @@ fn outcome(reply: Reply<'_>) -> Result<Outcome> {
         },
         _ => Outcome::Done,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPERM: Option<Outcome> = Some(Outcome::Failed(libc::EPERM));
+    const DONE: Option<Outcome> = Some(Outcome::Done);
+
+    #[test]
+    fn a_refused_datagram_is_told_from_refused_requests() {
+        for (outcomes, expected) in [
+            (&[EPERM][..], Some(libc::EPERM)),
+            (&[EPERM, None, None], Some(libc::EPERM)),
+            (&[EPERM, None, DONE], None),
+            (&[None, EPERM, DONE], None),
+            (&[None, None], Some(libc::ETIMEDOUT)),
+            (&[DONE], None),
+            (&[], None),
+        ] {
+            let error = whole_datagram(outcomes).err();
+            assert_eq!(error.and_then(|e| e.raw_os_error()), expected, "{outcomes:?}");
+        }
+        let text = Error::NoAnswer { operation: Operation::Batch, seconds: 0 }.to_string();
+        assert_eq!(text, "batch: the kernel did not finish its answer");
+    }
+
+    #[test]
+    fn what_a_second_answer_tells() {
+        for (answer, creation, expected) in [
+            (DONE, true, Outcome::Unknown { exists: true }),
+            (Some(Outcome::NotFound), true, Outcome::Unknown { exists: false }),
+            (EPERM, true, Outcome::Failed(libc::EPERM)),
+            (DONE, false, Outcome::Done),
+            (Some(Outcome::NotFound), false, Outcome::NotFound),
+            (None, false, Outcome::Failed(libc::ENOBUFS)),
+        ] {
+            assert_eq!(second_answer(answer, creation), expected);
+        }
+    }
 }

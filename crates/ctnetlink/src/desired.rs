@@ -49,6 +49,7 @@ impl fmt::Debug for Frontend {
 ///
 /// A plain socket address converts into an endpoint that serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Endpoint {
     /// Address and port.
     pub address: SocketAddr,
@@ -64,6 +65,13 @@ impl Endpoint {
     /// An endpoint whose conditions are unknown.
     pub fn new(address: SocketAddr) -> Self {
         Endpoint { address, serving: None, ready: None }
+    }
+
+    /// Sets `ready`.
+    #[must_use]
+    pub fn ready(mut self, ready: bool) -> Self {
+        self.ready = Some(ready);
+        self
     }
 
     /// Says whether it serves. An endpoint that does not serve is no backend.
@@ -111,6 +119,7 @@ impl fmt::Display for ServiceKey {
 /// The service exists in the families of its cluster IPs only; addresses and endpoints of another
 /// family are left out by [`DesiredStateBuilder::build`], with a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ServicePort {
     /// Identity.
     pub key: ServiceKey,
@@ -342,8 +351,8 @@ impl DesiredStateBuilder {
     ///
     /// # Errors
     ///
-    /// A plain frontend without its `backends` call, a port 0. Nothing is guessed from a
-    /// half-built state.
+    /// A plain frontend without its `backends` call, a port 0, a node address that is none
+    /// (`0.0.0.0`). Nothing is guessed from a half-built state.
     pub fn build(mut self) -> Result<DesiredState> {
         self.close();
         for service in &self.services {
@@ -356,6 +365,10 @@ impl DesiredStateBuilder {
                     service.key, endpoint.address
                 ));
             }
+        }
+        let unusable = |a: &&IpAddr| a.is_unspecified() || a.is_multicast();
+        if let Some(address) = self.node_addresses.iter().find(unusable) {
+            self.mistake.get_or_insert(format!("node address {address}: not an address of a node"));
         }
         if let Some(mistake) = self.mistake {
             return Err(Error::Invalid(format!("desired state: {mistake}")));
@@ -468,6 +481,11 @@ mod tests {
             (DesiredState::builder().no_backends(), "must follow"),
             (udp().no_backends().no_backends(), "must follow"),
             (udp().backends([at("10.0.0.1:0")]), "endpoint 10.0.0.1:0: 0 is not a port"),
+            (
+                DesiredState::builder().node_addresses([ip("0.0.0.0")]),
+                "node address 0.0.0.0: not an address of a node",
+            ),
+            (DesiredState::builder().node_addresses([ip("ff02::1")]), "ff02::1"),
             (DesiredState::builder().service(zero), "kube-system/kube-dns:dns: 0 is not a port"),
             (DesiredState::builder().service(zero_node), "0 is not a port"),
         ] {
@@ -490,6 +508,12 @@ mod tests {
         let state = DesiredState::builder().service(service).build().unwrap();
         let frontends: Vec<_> = state.frontends().map(|f| f.address.to_string()).collect();
         assert_eq!(frontends, ["10.96.0.10", "192.0.2.2", "192.0.2.1"]);
+        let mapped = super::ServicePort {
+            cluster_ips: vec![ip("::ffff:10.96.0.10")],
+            ..state.services()[0].clone()
+        };
+        let mapped = DesiredState::builder().service(mapped).build().unwrap();
+        assert_eq!(mapped.services()[0].cluster_ips, [ip("10.96.0.10")]);
         let endpoints: Vec<_> =
             state.services()[0].endpoints.iter().map(|e| e.address.to_string()).collect();
         assert_eq!(endpoints, ["10.244.1.5:53", "10.1.1.1:53"]);

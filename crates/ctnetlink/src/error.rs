@@ -142,11 +142,14 @@ pub enum Error {
     DumpInterrupted,
 
     /// The answer, or its end, did not come.
-    #[error("{operation}: the kernel did not finish its answer within {seconds} s")]
+    #[error(
+        "{operation}: the kernel did not finish its answer{}",
+        if *seconds == 0 { String::new() } else { format!(" within {seconds} s") }
+    )]
     NoAnswer {
         /// What was attempted.
         operation: Operation,
-        /// How long the wait was.
+        /// How long the wait was; 0 where there is nothing to wait for.
         seconds: u64,
     },
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::desired::{DesiredState, Frontend};
+use crate::tuple::Family;
 
 /// The reconciler's memory between runs: pure state, no I/O.
 ///
@@ -42,12 +43,26 @@ impl History {
     }
 
     /// `kube-proxy`: frontends (node ports excepted) of service ports that were in the state before
-    /// and are not in this one.
+    /// and are not in this one. It runs one proxier per family, so a service that drops a family
+    /// vanishes in that family.
     pub(crate) fn frontends_of_vanished_keys(&self, desired: &DesiredState) -> Vec<Frontend> {
         let Some(previous) = &self.previous else { return Vec::new() };
-        let live: HashSet<_> = desired.services().iter().map(|service| &service.key).collect();
-        let vanished = previous.services().iter().filter(|service| !live.contains(&service.key));
-        vanished.flat_map(super::desired::ServicePort::frontends).collect()
+        let mut vanished = Vec::new();
+        for family in Family::ALL {
+            let of_family = |state: &'_ DesiredState| {
+                state
+                    .services()
+                    .iter()
+                    .filter(move |s| s.exists_in(family))
+                    .cloned()
+                    .collect::<Vec<_>>()
+            };
+            let live: HashSet<_> = of_family(desired).into_iter().map(|s| s.key).collect();
+            for service in of_family(previous).iter().filter(|s| !live.contains(&s.key)) {
+                vanished.extend(service.frontends().filter(|f| f.family() == family));
+            }
+        }
+        vanished
     }
 }
 

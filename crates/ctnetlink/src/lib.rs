@@ -31,16 +31,17 @@
 //! | --- | --- | --- |
 //! | 1 | [`uapi`], `error` | kernel constants; one error type |
 //! | 2 | [`wire`] | borrowed message and attribute iterators: bytes in, views out |
-//! | 3 | `tuple`, `proto`, `status`, `extension`, `labels`, `flow`, `line` | the model: [`Flow`] and its view [`FlowRef`] |
+//! | 3 | `tuple`, `proto`, `status`, `extension`, `labels`, `flow`, `line`, `key`, `entry`, `capability` | the model: [`Flow`] and its view [`FlowRef`], [`Key`], [`NewEntry`] |
 //! | 4 | `filter`, `desired`, `history`, `verdict` | pure judgement: which entries are meant, which are stale |
 //! | 5 | `request`, `reply`, `socket` | bytes out, answers in; the only `unsafe` |
-//! | 6 | `command`, `dump`, `batch`, `stats` | operations on a socket |
+//! | 6 | `command`, `dump`, `batch`, `stats`, `expect`, `timeout`, `probe` | operations on a socket |
 //! | 7 | `conntrack` | [`Conntrack`], the handle that offers them |
 //! | 8 | `reconcile` | [`Reconciler`]: runs the passes and reports |
 //!
 //! # What never happens
 //!
-//! * A delete never widens: each is pinned to one dumped entry by reply tuple, zone and id.
+//! * A delete never widens: a flow's is pinned to that entry by reply tuple, zone and id. Only
+//!   [`flush`](Conntrack::flush) and its sibling remove everything, and say so by name.
 //! * A kernel filter never decides: what comes back is matched again here.
 //! * No healthy entry dies in a race: an entry re-created toward a live backend between dump and
 //!   delete has another reply tuple, and survives.
@@ -72,6 +73,8 @@ mod reply;
 mod request;
 #[cfg(test)]
 mod sample;
+#[cfg(feature = "serde")]
+mod serialize;
 mod socket;
 mod stats;
 mod status;

@@ -66,22 +66,29 @@ pub(crate) fn totals(command: &mut Command) -> Result<Totals> {
         if answered != sequence {
             return Ok(());
         }
-        match reply {
-            Reply::Data(message) => {
-                let number = reader(&message);
-                answer = number(stats_global::ENTRIES)
-                    .map(|entries| Totals { entries, limit: number(stats_global::MAX_ENTRIES) });
-                Ok(())
-            }
-            // The request has nothing in it that could be invalid.
-            Reply::Error(Error::Kernel { operation, errno: errno @ libc::EINVAL, .. }) => {
-                Err(Error::NotSupported { operation, errno })
-            }
-            Reply::Error(error) => Err(error),
-            Reply::Ack | Reply::Done | Reply::Noise => Ok(()),
+        if let Some(totals) = interpret(reply)? {
+            answer = Some(totals);
         }
+        Ok(())
     })?;
     answer.ok_or(Error::NoAnswer { operation: Operation::Count, seconds: 0 })
+}
+
+fn interpret(reply: Reply<'_>) -> Result<Option<Totals>> {
+    match reply {
+        Reply::Data(message) => {
+            let number = reader(&message);
+            let entries = number(stats_global::ENTRIES);
+            Ok(entries.map(|entries| Totals { entries, limit: number(stats_global::MAX_ENTRIES) }))
+        }
+        // The request has nothing in it that could be invalid, so it is the subsystem that is not
+        // there.
+        Reply::Error(Error::Kernel { operation, errno: errno @ libc::EINVAL, .. }) => {
+            Err(Error::NotSupported { operation, errno })
+        }
+        Reply::Error(error) => Err(error),
+        Reply::Ack | Reply::Done | Reply::Noise => Ok(None),
+    }
 }
 
 pub(crate) fn per_cpu(command: &mut Command) -> Result<Vec<CpuStats>> {
@@ -130,4 +137,36 @@ fn reader<'a>(message: &Message<'a>) -> impl Fn(u16) -> Option<u32> + use<'a> {
 /// The CPU is in `nfgenmsg.res_id`, big endian.
 fn cpu_of(message: &Message<'_>) -> u16 {
     message.payload.get(2..4).and_then(crate::wire::be16).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(payload: &[u8]) -> Reply<'_> {
+        let (kind, flags, sequence, payload_offset) = (0x105, 2, 1, 16);
+        Reply::Data(Message { kind, flags, sequence, payload, payload_offset })
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn totals_with_and_without_a_limit() {
+        let bytes = [0, 0, 0, 0, 8, 0, 1, 0, 0, 0, 0, 5, 8, 0, 2, 0, 0, 0, 1, 0];
+        let totals = Totals { entries: 5, limit: Some(256) };
+        assert_eq!(interpret(message(&bytes)).unwrap(), Some(totals));
+        let old = Totals { entries: 5, limit: None };
+        assert_eq!(interpret(message(&bytes[..12])).unwrap(), Some(old));
+        assert_eq!(interpret(message(&[])).unwrap(), None);
+        assert_eq!(interpret(Reply::Ack).unwrap(), None);
+    }
+
+    /// A kernel without `nf_conntrack_netlink` answers EINVAL to a request that is always valid.
+    #[test]
+    fn a_kernel_without_ctnetlink() {
+        let refused = |errno| interpret(Reply::Error(Error::kernel(Operation::Count, errno)));
+        let missing = refused(libc::EINVAL).unwrap_err();
+        assert!(missing.is_not_supported());
+        assert!(missing.to_string().contains("modprobe nf_conntrack_netlink"), "{missing}");
+        assert!(refused(libc::EPERM).unwrap_err().is_permission_denied());
+    }
 }

@@ -19,12 +19,13 @@ use crate::tuple::Family;
 
 /// Whose idea of "stale" is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Profile {
-    /// Never deletes what may be healthy. The default.
+    /// Never deletes what may be healthy, given the node's addresses. The default.
     ///
     /// Node ports are judged at the node addresses only; a frontend shared by several services is
     /// served by the backends of all of them; frontends that vanished are cleaned until a run
-    /// succeeded; an untranslated flow to the node's own address is a host service and lives; an
+    /// succeeded; an untranslated flow to one of the node addresses is a host service and lives; an
     /// endpoint that says only `ready: false` does not serve.
     #[default]
     Strict,
@@ -104,7 +105,15 @@ pub enum Verdict {
 }
 
 /// What to look at. Everything else is kept.
+///
+/// ```
+/// use ctnetlink::{Protocol, Scope};
+/// let mut scope = Scope::default();
+/// scope.protocols = vec![Protocol::UDP, Protocol::TCP];
+/// scope.zones = Some(vec![0]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Scope {
     /// Whose rules.
     pub profile: Profile,
@@ -296,29 +305,40 @@ impl Rules {
     /// `None` if none could.
     pub fn filter(&self, family: Family) -> Option<Filter> {
         let rules = self.family(family);
-        if rules.frontends.is_empty() && rules.node_ports.is_empty() {
-            return None;
+        let mut cover = Cover::default();
+        for frontend in rules.frontends.keys() {
+            cover.extend(frontend);
         }
-        let frontends = || rules.frontends.keys();
-        let protocols =
-            only(frontends().map(|f| f.protocol).chain(rules.node_ports.keys().map(|(p, _)| *p)));
-        let ports =
-            only(frontends().map(|f| f.port).chain(rules.node_ports.keys().map(|(_, port)| *port)));
-        let addresses =
-            only(frontends().map(|f| f.address)).filter(|_| rules.node_ports.is_empty());
+        for (protocol, port) in rules.node_ports.keys() {
+            cover.extend_any_address(*protocol, *port);
+        }
+        self.filter_of(family, &cover)
+    }
 
+    /// The same for the frontends at which a pass has found something.
+    pub(crate) fn recheck_filter(&self, family: Family, found: &Cover) -> Option<Filter> {
+        let mut cover = found.clone();
+        // Where node ports match any address, what was found at one says nothing of the others.
+        if !self.family(family).node_ports.is_empty() {
+            cover.address = Common::Several;
+        }
+        self.filter_of(family, &cover)
+    }
+
+    fn filter_of(&self, family: Family, cover: &Cover) -> Option<Filter> {
         let mut filter = Filter::family(family);
-        filter = match protocols {
-            Some(protocol) => filter & Filter::protocol(protocol),
-            None => {
+        filter = match cover.protocol {
+            Common::None => return None,
+            Common::One(protocol) => filter & Filter::protocol(protocol),
+            Common::Several => {
                 let each = self.scope.protocols.iter().map(|p| Filter::protocol(*p));
                 each.reduce(|a, b| a | b).map_or(filter.clone(), |any| filter & any)
             }
         };
-        if let Some(address) = addresses {
+        if let Common::One(address) = cover.address {
             filter = filter & Filter::orig_dst(address);
         }
-        if let Some(port) = ports {
+        if let Common::One(port) = cover.port {
             filter = filter & Filter::orig_dst_port(port);
         }
         Some(filter)
@@ -412,10 +432,50 @@ fn serving(
         .map(|endpoint| endpoint.address)
 }
 
-/// The value all items have in common.
-fn only<T: PartialEq>(mut items: impl Iterator<Item = T>) -> Option<T> {
-    let first = items.next()?;
-    items.all(|item| item == first).then_some(first)
+/// What a set of frontends has in common, field by field; of constant size.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cover {
+    protocol: Common<Protocol>,
+    address: Common<IpAddr>,
+    port: Common<u16>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum Common<T> {
+    #[default]
+    None,
+    One(T),
+    Several,
+}
+
+impl<T: PartialEq> Common<T> {
+    fn extend(&mut self, value: T) {
+        match self {
+            Common::None => *self = Common::One(value),
+            Common::One(one) if *one == value => {}
+            _ => *self = Common::Several,
+        }
+    }
+}
+
+impl Cover {
+    /// An entry toward some frontend.
+    pub(crate) fn add<B: AsRef<[u8]>>(&mut self, flow: &Flow<B>) {
+        let orig = flow.orig().destination();
+        self.extend(&Frontend { address: orig.ip(), port: orig.port(), protocol: flow.protocol() });
+    }
+
+    fn extend(&mut self, frontend: &Frontend) {
+        self.protocol.extend(frontend.protocol);
+        self.address.extend(frontend.address);
+        self.port.extend(frontend.port);
+    }
+
+    fn extend_any_address(&mut self, protocol: Protocol, port: u16) {
+        self.protocol.extend(protocol);
+        self.address = Common::Several;
+        self.port.extend(port);
+    }
 }
 
 #[cfg(test)]

@@ -291,6 +291,21 @@ fn values_that_cannot_be_are_named_with_object_and_field() {
         ),
         ([with(service(), "/spec", Value::Null), slice()], dns, "spec: missing"),
         (
+            [service(), with(slice(), "/metadata/namespace", Value::Null)],
+            "EndpointSlice kube-dns-abc: ",
+            "metadata.namespace: missing",
+        ),
+        (
+            [service(), with(slice(), "/metadata/name", json!(""))],
+            "EndpointSlice kube-system/?: ",
+            "metadata.name: missing",
+        ),
+        (
+            [with(service(), "/metadata/namespace", json!("")), slice()],
+            "Service kube-dns: ",
+            "metadata.namespace: missing",
+        ),
+        (
             [service(), with(slice(), "/endpoints/0/addresses/0", json!("10.244.1"))],
             abc,
             "endpoints[0].addresses[0]: \"10.244.1\" is not an IP address",

@@ -296,8 +296,8 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// Only what concerns all of them, such as a missing privilege; what concerns one is in the
-    /// result.
+    /// Only if nothing could be done at all, for instance without privilege. What concerns one
+    /// entry, or comes up later, is in the result.
     ///
     /// ```no_run
     /// # fn f(ct: &ctnetlink::Conntrack, flows: Vec<ctnetlink::Flow>) -> ctnetlink::Result<()> {
@@ -314,11 +314,29 @@ impl Conntrack {
     ) -> Result<Deletions> {
         let mut done = Deletions::default();
         let mut batch = Batch::new();
-        let mut flows = flows.into_iter().peekable();
-        while let Some(flow) = flows.next() {
-            batch.delete(flow)?;
+        let mut positions = Vec::new();
+        let mut flows = flows.into_iter().enumerate().peekable();
+        while let Some((at, flow)) = flows.next() {
+            match batch.delete(flow) {
+                Ok(()) => positions.push(at),
+                Err(_) => done.failed.push((at, libc::EINVAL)),
+            }
             if batch.is_full() || flows.peek().is_none() {
-                self.execute_each(&mut batch, |outcome| done.add(outcome))?;
+                let mut at = positions.drain(..);
+                let nothing_yet = done == Deletions::default();
+                let count = batch.len();
+                let executed = self.execute_each(&mut batch, |outcome| {
+                    done.add(at.next().unwrap_or_default(), outcome);
+                });
+                match executed {
+                    Err(error) if nothing_yet => return Err(error),
+                    Err(error) => {
+                        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                        let left = at.by_ref().take(count);
+                        left.for_each(|at| done.add(at, Outcome::Failed(errno)));
+                    }
+                    Ok(()) => {}
+                }
             }
         }
         Ok(done)
@@ -329,7 +347,7 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// Only what concerns a datagram as a whole, such as a missing privilege.
+    /// Only if nothing could be done at all, for instance without privilege.
     pub fn execute(&self, batch: &mut Batch) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(batch.len());
         self.execute_each(batch, |outcome| outcomes.push(outcome))?;
@@ -390,22 +408,19 @@ pub struct Deletions {
     pub deleted: u64,
     /// Gone already, or replaced.
     pub already_gone: u64,
-    /// Position and errno of each entry that could not be deleted.
+    /// Position and errno of each entry that could not be deleted; `EINVAL` for one without an id,
+    /// which cannot be told from its successor.
     pub failed: Vec<(usize, i32)>,
 }
 
 impl Deletions {
-    fn add(&mut self, outcome: Outcome) {
+    fn add(&mut self, at: usize, outcome: Outcome) {
         match outcome {
             Outcome::Done => self.deleted += 1,
             Outcome::NotFound => self.already_gone += 1,
             // Deletes are asked for again, so their result is never unknown.
             Outcome::Unknown { .. } => {}
-            Outcome::Failed(errno) => {
-                let before = self.deleted + self.already_gone;
-                let at = usize::try_from(before).unwrap_or(usize::MAX) + self.failed.len();
-                self.failed.push((at, errno));
-            }
+            Outcome::Failed(errno) => self.failed.push((at, errno)),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::filter::Filter;
 use crate::history::History;
 use crate::proto::Protocol;
 use crate::tuple::Family;
-use crate::verdict::{Profile, Rules, Scope, Verdict};
+use crate::verdict::{Cover, Profile, Rules, Scope, Verdict};
 
 /// How long after the first pass the re-check runs, unless told otherwise.
 const RECHECK_DELAY: Duration = Duration::from_millis(100);
@@ -29,8 +29,9 @@ const PROGRESS_INTERVAL: u64 = 4096;
 /// of the table. A stale entry is deleted by its reply tuple, zone and id as dumped, so that one
 /// which was re-created toward a live backend in the meantime survives.
 ///
-/// If a pass deleted anything, one more follows after a short delay: an entry whose first packet
-/// was in flight when the rules changed is in no dump until a moment later.
+/// If a pass deleted anything, one more follows after a short delay, narrowed to the frontends
+/// concerned: an entry whose first packet was in flight when the rules changed is in no dump until
+/// a moment later.
 ///
 /// The reconciler remembers, between runs, which frontends have vanished; keep it, and change
 /// the rules of the packet filter *before* calling [`run`](Reconciler::run).
@@ -135,21 +136,28 @@ impl Reconciler {
         let mut families = Family::ALL.map(FamilyReport::new);
         let filters = Family::ALL.map(|family| rules.filter(family));
 
-        for (report, filter) in families.iter_mut().zip(&filters) {
+        let mut covers = [Cover::default(), Cover::default()];
+        for ((report, filter), cover) in families.iter_mut().zip(&filters).zip(&mut covers) {
             if let Some(filter) = filter {
-                self.pass(ct, &rules, filter, report);
+                self.pass(ct, &rules, filter, report, cover);
             }
         }
         if families.iter().all(|family| family.scanned == 0)
             && let Some(error) = families.iter_mut().find_map(|family| family.error.take())
         {
+            // What this state has lost is to be cleaned by a later run.
+            if !self.dry_run {
+                self.history.record(desired, false);
+            }
             return Err(error);
         }
-        if let (Some(delay), true) = (self.recheck, families.iter().any(|f| f.deleted > 0)) {
+        let removed = |family: &FamilyReport| family.deleted + family.already_gone > 0;
+        if let (Some(delay), true) = (self.recheck, families.iter().any(removed)) {
             thread::sleep(delay);
-            for (report, filter) in families.iter_mut().zip(&filters) {
-                if let (Some(filter), true) = (filter, report.deleted > 0) {
-                    self.pass(ct, &rules, filter, report);
+            for (report, cover) in families.iter_mut().zip(&mut covers).filter(|(r, _)| removed(r))
+            {
+                if let Some(filter) = rules.recheck_filter(report.family, cover) {
+                    self.pass(ct, &rules, &filter, report, &mut Cover::default());
                 }
             }
         }
@@ -168,10 +176,17 @@ impl Reconciler {
     }
 
     /// One streamed pass. What stops it is noted in the report.
-    fn pass(&mut self, ct: &Conntrack, rules: &Rules, filter: &Filter, report: &mut FamilyReport) {
+    fn pass(
+        &mut self,
+        ct: &Conntrack,
+        rules: &Rules,
+        filter: &Filter,
+        report: &mut FamilyReport,
+        cover: &mut Cover,
+    ) {
         report.passes += 1;
         let mut batch = Batch::new();
-        if let Err(error) = self.stream(ct, rules, filter, report, &mut batch) {
+        if let Err(error) = self.stream(ct, rules, filter, report, cover, &mut batch) {
             report.error.get_or_insert(error);
         }
         // Also after an error: what was found stale up to there is stale.
@@ -188,22 +203,36 @@ impl Reconciler {
         rules: &Rules,
         filter: &Filter,
         report: &mut FamilyReport,
+        cover: &mut Cover,
         batch: &mut Batch,
     ) -> Result<()> {
         let before = report.scanned;
         let mut dump = ct.dump(filter)?;
-        report.pushdown = dump.pushdown().to_owned();
-        let mut next_call = report.scanned + PROGRESS_INTERVAL;
+        if report.passes == 1 {
+            report.pushdown = dump.pushdown().to_owned();
+        }
+        let mut next_call = before + PROGRESS_INTERVAL;
         loop {
-            let flow = dump.next()?;
-            let Some(flow) = flow else { break };
-            if let Verdict::Stale(reason) = rules.verdict(&flow) {
-                report.found(&flow, reason);
-                if !self.dry_run {
-                    batch.delete(&flow)?;
+            let next = dump.next();
+            let more = match &next {
+                Ok(Some(flow)) => {
+                    if let Verdict::Stale(reason) = rules.verdict(flow) {
+                        report.found(flow, reason);
+                        cover.add(flow);
+                        if !self.dry_run {
+                            batch.delete(flow)?;
+                        }
+                    }
+                    Ok(true)
                 }
-            }
+                Ok(None) => Ok(false),
+                Err(_) => next.map(|_| false),
+            };
+            // Whatever came counts, matching or not, also before an error.
             report.scanned = before + dump.received();
+            if !more? {
+                return Ok(());
+            }
             if batch.is_full() {
                 ct.execute_each(batch, |outcome| report.outcome(outcome))?;
             }
@@ -212,8 +241,6 @@ impl Reconciler {
                 self.tell(report);
             }
         }
-        report.scanned = before + dump.received();
-        Ok(())
     }
 
     fn tell(&mut self, report: &FamilyReport) {

@@ -301,6 +301,50 @@ fn removed_frontends() {
 }
 
 #[test]
+fn a_service_that_drops_a_family_vanishes_there() {
+    let both = service("dns", Protocol::UDP, 53, &[]);
+    let mut single = both.clone();
+    single.cluster_ips.truncate(1);
+    let history = History::after(state(vec![both], &[]));
+    let desired = state(vec![single], &[]);
+    for profile in [Profile::Strict, Profile::KubeProxy] {
+        let rules = Rules::new(&desired, &history, &scope(profile));
+        check(&rules, REMOVED, "[fd00:30::1]:53", "[fd00::9]:53");
+        check(&rules, GONE, "172.30.1.1:53", "10.0.1.1:1");
+    }
+}
+
+/// The addresses of an entry are canonical on both sides, which shows in the reason.
+#[test]
+fn mapped_entries_are_compared_in_canonical_form() {
+    let mut s = service("s", Protocol::UDP, 53, &[at("[fd00::5]:1").into()]);
+    s.node_port = Some(32000);
+    let rules = rules(Profile::KubeProxy, &state(vec![s], &[]));
+    check(&rules, UNTRANSLATED, "[::ffff:1.2.3.4]:32000", "[::ffff:1.2.3.4]:32000");
+    check(&rules, GONE, "[::ffff:1.2.3.4]:32000", "[::ffff:1.2.3.5]:32000");
+}
+
+#[test]
+fn the_recheck_is_narrowed_to_what_was_found() {
+    let mut metrics = service("metrics", Protocol::UDP, 9153, &[]);
+    metrics.node_port = Some(32000);
+    metrics.endpoints = vec![at("10.0.1.1:1").into()];
+    let desired = state(vec![service("dns", Protocol::UDP, 53, &[]), metrics], &["192.0.2.1"]);
+    let text = |profile, found: &[&str]| {
+        let mut cover = Cover::default();
+        found.iter().for_each(|f| cover.add(&Sample::udp(f, "10.0.0.9:1").flow()));
+        let filter = rules(profile, &desired).recheck_filter(Family::Ipv4, &cover);
+        filter.map(|filter| filter.to_string()).unwrap_or_default()
+    };
+    let (dns, metrics) = ("172.30.1.1:53", "172.30.1.1:9153");
+    let one = "ip and udp and orig dst 172.30.1.1 and orig dst port 53";
+    assert_eq!(text(Profile::Strict, &[dns, dns]), one);
+    assert_eq!(text(Profile::Strict, &[dns, metrics]), "ip and udp and orig dst 172.30.1.1");
+    assert_eq!(text(Profile::Strict, &[]), "");
+    assert_eq!(text(Profile::KubeProxy, &[dns]), "ip and udp and orig dst port 53");
+}
+
+#[test]
 fn mapped_addresses_are_ipv4_and_families_never_mix() {
     let mut mapped = service("s", Protocol::UDP, 53, &[at("[::ffff:10.0.1.1]:1").into()]);
     mapped.cluster_ips = vec![ip("::ffff:172.30.1.1")];
@@ -488,7 +532,7 @@ fn naive_kube_proxy(desired: &DesiredState, previous: &DesiredState, e: &Sample)
     let mut by_frontend: BTreeMap<String, (bool, Vec<SocketAddr>)> = BTreeMap::new();
     let mut by_node_port: BTreeMap<u16, Vec<SocketAddr>> = BTreeMap::new();
     for gone in relevant(previous) {
-        if !desired.services().iter().any(|s| s.key == gone.key) {
+        if !relevant(desired).iter().any(|s| s.key == gone.key) {
             for vip in vips(&gone) {
                 by_frontend.insert(vip, (true, Vec::new()));
             }
