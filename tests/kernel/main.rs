@@ -6,6 +6,7 @@
 mod batch;
 mod capability;
 mod delete;
+mod differential;
 mod dump;
 mod expect;
 mod figures;

@@ -118,7 +118,9 @@ fn seen(attributes: &[ConntrackAttribute]) -> io::Result<Seen> {
     })
 }
 
-fn direction(parts: &[Tuple]) -> Option<(u8, SocketAddr, SocketAddr)> {
+/// Protocol, source and destination of a tuple as the oracle has read it; ports are 0 where there
+/// are none.
+pub fn direction(parts: &[Tuple]) -> Option<(u8, SocketAddr, SocketAddr)> {
     let (mut src, mut dst, mut protocol): (Option<IpAddr>, Option<IpAddr>, _) = (None, None, None);
     let (mut src_port, mut dst_port) = (0, 0);
     for part in parts {
