@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := conntrack nftables iproute2
 
-.PHONY: run test deps lint rust python examples bench clean
+.PHONY: run test deps lint rust python examples bench fuzz clean
 
 ## The main job, on a private kube-like table.
 run:
@@ -54,6 +54,20 @@ $(BIN)/python:
 ## Figures, as ratios within one run. See benches/.
 bench:
 	cargo bench --locked
+
+## Each fuzz target for FUZZ_SECONDS, with the installed toolchain (no sanitizer, so no nightly).
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := dump event error request
+fuzz:
+	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
+	cd crates/ctnetlink && cargo fuzz build -s none
+	cd crates/ctnetlink && for target in $(FUZZ_TARGETS); do \
+	    mkdir -p fuzz/corpus/$$target; \
+	    cargo fuzz run -s none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	        -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 2>&1 \
+	        | tee fuzz/target/$$target.log | grep -E 'number_of_executed_units|panicked|ERROR|SUMMARY' \
+	        && ! grep -qE 'panicked|ERROR|deadly' fuzz/target/$$target.log || exit 1; \
+	done
 
 clean:
 	cargo clean

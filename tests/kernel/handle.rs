@@ -40,6 +40,39 @@ fn another_namespace_is_opened_without_moving_the_caller() {
 }
 
 #[test]
+fn namespaces_by_path_and_by_process() {
+    in_netns(|| {
+        fill(&[udp("10.0.0.1:1", "10.0.0.2:53", "10.0.0.2:53")]);
+        // A process is where its first thread is, which for this one is elsewhere.
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let elsewhere = Namespace::new().run(|| {
+            let by_pid = Conntrack::open_pid(child.id()).unwrap().count().unwrap();
+            let path = format!("/proc/{}/ns/net", child.id());
+            (by_pid, Conntrack::open_path(path).unwrap().count().unwrap())
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(elsewhere, (1, 1));
+        let error = Conntrack::open_path("/nonexistent/ns").unwrap_err();
+        assert!(error.is_not_found(), "{error}");
+        assert!(Conntrack::open_pid(child.id()).unwrap_err().is_not_found());
+    });
+}
+
+#[test]
+fn the_receive_buffer_is_read_back() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        assert_eq!(ct.set_receive_buffer(50_000).unwrap(), 100_000, "the kernel doubles it");
+        let most = ct.set_receive_buffer(i32::MAX / 4).unwrap();
+        let limit = std::fs::read_to_string("/proc/sys/net/core/rmem_max");
+        if let Ok(limit) = limit {
+            assert_eq!(most, 2 * limit.trim().parse::<usize>().unwrap(), "and caps it");
+        }
+    });
+}
+
+#[test]
 fn a_handle_stays_in_its_namespace_when_the_thread_moves() {
     in_netns(|| {
         fill(&[udp("10.0.0.1:1", "10.0.0.2:53", "10.0.0.2:53")]);

@@ -15,6 +15,7 @@ mod model;
 mod never;
 mod operations;
 mod packets;
+mod raw;
 mod reconcile;
 mod rootless;
 mod timeout;

@@ -106,3 +106,30 @@ pub use status::Status;
 pub use timeout::{TimeoutPolicy, Timeouts};
 pub use tuple::{Family, Icmp, Tuple};
 pub use verdict::{Profile, Reason, Rules, Scope, Verdict};
+
+/// Doors for the fuzz targets in `fuzz/`, which see what no user does.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    use crate::error::Operation;
+    use crate::wire::Messages;
+
+    /// Reads a datagram as answers to a command.
+    pub fn replies(datagram: &[u8]) {
+        for message in Messages::new(datagram).flatten() {
+            let _ = format!("{:?}", crate::reply::Reply::of(Operation::Dump, message));
+        }
+    }
+
+    /// The delete that would be sent for this entry, if there is one.
+    pub fn delete_request(flow: &crate::FlowRef<'_>) -> Option<Vec<u8>> {
+        let mut request = Vec::new();
+        crate::request::entry::append_delete(&mut request, flow).ok()?;
+        Some(request)
+    }
+
+    /// The request that would create an entry.
+    pub fn create_request(new: &crate::NewEntry) -> Option<Vec<u8>> {
+        crate::request::entry::create(new, false).ok()
+    }
+}

@@ -130,6 +130,27 @@ mod tests {
         assert!(matches!(reply(NLMSG_ERROR, 0, &smallest), Reply::Error(_)));
     }
 
+    /// Chapter 11: the end of a dump, and the answer to a delete of what is gone.
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn the_verified_vectors() {
+        use crate::flow::tests::unhex;
+        use crate::wire::Messages;
+        let done = unhex("140000000300020006030201a00b000000000000");
+        let gone = unhex(
+            "640000000200000008030201a00b0000feffffff500000000201010008030201\
+             00000000020000003400028014000180080001000af40105080002000a000001\
+             1c00028005000100110000000600020014e900000600030003e9000008000c00\
+             4c4f9f98",
+        );
+        let read = |bytes| {
+            let message = Messages::new(bytes).next().unwrap().unwrap();
+            (message.sequence, Reply::of(Operation::Delete, message))
+        };
+        assert!(matches!(read(&done), (0x0102_0306, Reply::Done)));
+        assert!(matches!(read(&gone), (0x0102_0308, Reply::Error(e)) if e.is_not_found()));
+    }
+
     #[test]
     fn extended_acks_are_found_behind_capped_and_echoed_requests() {
         let capped = error_payload(libc::ERANGE, 4, &tlvs());

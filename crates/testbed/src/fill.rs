@@ -80,7 +80,8 @@ impl Entry {
     }
 }
 
-fn tuple(out: &mut Vec<u8>, kind: u16, src: SocketAddr, dst: SocketAddr, protocol: u8) {
+/// Appends a tuple with ports.
+pub fn tuple(out: &mut Vec<u8>, kind: u16, src: SocketAddr, dst: SocketAddr, protocol: u8) {
     nest(out, kind, |out| {
         nest(out, 1, |out| {
             for (address, v4, v6) in [(src.ip(), 1, 3), (dst.ip(), 2, 4)] {
@@ -98,7 +99,8 @@ fn tuple(out: &mut Vec<u8>, kind: u16, src: SocketAddr, dst: SocketAddr, protoco
     });
 }
 
-fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+/// Appends an attribute.
+pub fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
     out.extend(length.to_ne_bytes());
     out.extend(kind.to_ne_bytes());
@@ -106,7 +108,8 @@ fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
-fn nest(out: &mut Vec<u8>, kind: u16, members: impl FnOnce(&mut Vec<u8>)) {
+/// Appends a nest of what a closure appends.
+pub fn nest(out: &mut Vec<u8>, kind: u16, members: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend([0; 2]);
     out.extend((kind | NESTED).to_ne_bytes());

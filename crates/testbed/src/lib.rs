@@ -6,3 +6,4 @@ pub mod fill;
 pub mod kube;
 pub mod netns;
 pub mod oracle;
+pub mod raw;

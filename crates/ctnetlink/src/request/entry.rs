@@ -281,11 +281,22 @@ fn tuple_filter(part: &TuplePart) -> Vec<DefaultNla> {
 #[cfg(test)]
 #[cfg(target_endian = "little")]
 mod tests {
+    use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+    use std::time::Duration;
+
+    use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+    use netlink_packet_netfilter::conntrack::{
+        ConntrackAttribute, ConntrackMessage, Status as OracleStatus,
+    };
+    use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner};
+    use proptest::prelude::*;
+
     use super::*;
     use crate::filter::Filter;
     use crate::flow::FlowRef;
     use crate::flow::tests::{DUMPED, dumped, unhex};
     use crate::proto::Protocol;
+    use crate::tuple::Tuple;
 
     /// The vector of the kernel-interface notes, chapter 11: delete by reply tuple and id.
     const DELETE: &str = "5000000002010100070302010000000002000000340002801400018008000100\
@@ -337,5 +348,114 @@ mod tests {
     fn without_a_tuple_part_there_is_no_filter() {
         assert_eq!(dump(1, &KernelPart::default()).len(), 20);
         assert_eq!(stats(7), unhex("14000000050101000700000000000000 00000000"));
+    }
+
+    /// Chapter 11: a DNAT entry.
+    #[test]
+    fn create_is_byte_for_byte_the_verified_vector() {
+        let expected = unhex(
+            "9c00000000010506050302010000000002000000340001801400018008000100\
+             0a000001080002000a60000a1c00028005000100110000000600020003e90000\
+             06000300003500003400028014000180080001000a60000a080002000a000001\
+             1c000280050001001100000006000200003500000600030003e9000008000700\
+             0000012c18000d80080001000af401050c0003800600010014e90000",
+        );
+        let (client, vip) = ("10.0.0.1:1001".parse().unwrap(), "10.96.0.10:53".parse().unwrap());
+        let orig = Tuple::with_ports(Protocol::UDP, client, vip);
+        let new = NewEntry::new(orig, Duration::from_secs(300))
+            .dst_nat(NatRange::to("10.244.1.5:5353".parse().unwrap()));
+        let mut request = create(&new, false).unwrap();
+        super::super::seal(&mut request, 0x0102_0305, true);
+        assert_eq!(request, expected);
+    }
+
+    fn oracle(request: &[u8]) -> (u8, u16, Vec<ConntrackAttribute>) {
+        let message = NetlinkMessage::<NetfilterMessage>::deserialize(request).unwrap();
+        let NetlinkPayload::InnerMessage(inner) = message.payload else { panic!("a request") };
+        let NetfilterMessageInner::Conntrack(body) = inner.inner else { panic!("of conntrack") };
+        let attributes = match body {
+            ConntrackMessage::New(a) | ConntrackMessage::Get(a) | ConntrackMessage::Delete(a) => a,
+            other => panic!("{other:?}"),
+        };
+        (inner.header.family.into(), message.header.flags, attributes)
+    }
+
+    fn any_tuple() -> impl Strategy<Value = Tuple> {
+        let ports = (any::<bool>(), any::<u32>(), any::<u32>(), any::<(u16, u16)>(), 0..5_usize);
+        ports.prop_map(|(v6, src, dst, (sport, dport), protocol)| {
+            let ip = |n: u32| match v6 {
+                false => IpAddr::from(n.to_be_bytes()),
+                true => Ipv6Addr::from(u128::from(n) << 3).into(),
+            };
+            let at = |n, port| SocketAddr::new(ip(n), port);
+            let protocol = [6, 17, 132, 136, 47].map(Protocol)[protocol];
+            Tuple::with_ports(protocol, at(src, sport), at(dst, dport))
+        })
+    }
+
+    fn typed(tuple: &Tuple) -> Vec<TuplePartNla> {
+        vec![
+            TuplePartNla::Ip(vec![
+                IPTuple::SourceAddress(tuple.src()),
+                IPTuple::DestinationAddress(tuple.dst()),
+            ]),
+            TuplePartNla::Proto(vec![
+                ProtoTuple::Protocol(tuple.protocol().0.into()),
+                ProtoTuple::SourcePort(tuple.src_port().unwrap()),
+                ProtoTuple::DestinationPort(tuple.dst_port().unwrap()),
+            ]),
+        ]
+    }
+
+    proptest! {
+        /// What we send means the same to another implementation.
+        #[test]
+        fn requests_deserialise_to_what_was_meant(
+            orig in any_tuple(), timeout in any::<u32>(), status in 0_u32..0x1_0000,
+            mark in any::<u32>(), id in any::<u32>(), by_reply in any::<bool>(),
+        ) {
+            let family = orig.family().unwrap().number();
+            let new = NewEntry::new(orig, Duration::from_secs(timeout.into()))
+                .status(Status::from_bits_retain(status))
+                .mark(mark);
+            for (or_update, flags) in [(true, 0x401), (false, 0x601)] {
+                let (sent, sent_flags, attributes) = oracle(&create(&new, or_update).unwrap());
+                prop_assert_eq!((sent, sent_flags), (family, flags));
+                prop_assert_eq!(attributes, vec![
+                    ConntrackAttribute::CtaTupleOrig(typed(&orig)),
+                    ConntrackAttribute::CtaTupleReply(typed(&orig.inverse().unwrap())),
+                    ConntrackAttribute::CtaStatus(OracleStatus::from_bits_retain(status | 8)),
+                    ConntrackAttribute::CtaTimeout(timeout),
+                    ConntrackAttribute::CtaMark(mark),
+                ]);
+            }
+            let key = if by_reply { Key::reply(orig) } else { Key::orig(orig) }.id(id);
+            let named = match by_reply {
+                true => ConntrackAttribute::CtaTupleReply(typed(&orig)),
+                false => ConntrackAttribute::CtaTupleOrig(typed(&orig)),
+            };
+            let id = DefaultNla::new(cta::ID, id.to_be_bytes().to_vec());
+            for request in [get(&key), delete(&key)] {
+                let (sent, flags, attributes) = oracle(&request.unwrap());
+                prop_assert_eq!((sent, flags), (family, 1));
+                let expected = vec![named.clone(), ConntrackAttribute::Other(id.clone())];
+                prop_assert_eq!(attributes, expected);
+            }
+            let change = Change::new().mark(mark);
+            let (_, flags, attributes) = oracle(&update(&key, &change).unwrap());
+            prop_assert_eq!(flags, 1);
+            let last = attributes.last();
+            prop_assert_eq!(last, Some(&ConntrackAttribute::CtaMark(mark)));
+        }
+
+        /// And we read back what we would write.
+        #[test]
+        fn a_created_entry_reads_as_itself(orig in any_tuple(), timeout in any::<u32>()) {
+            let new = NewEntry::new(orig, Duration::from_secs(timeout.into()));
+            let request = create(&new, false).unwrap();
+            let flow = FlowRef::parse(&request[16..]).unwrap();
+            prop_assert_eq!((*flow.orig(), *flow.reply()), (orig, orig.inverse().unwrap()));
+            prop_assert_eq!(flow.timeout(), Some(Duration::from_secs(timeout.into())));
+        }
     }
 }

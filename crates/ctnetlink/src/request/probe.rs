@@ -132,3 +132,43 @@ impl Trial {
         head(uapi::IPCTNL_MSG_CT_DELETE, family.number(), 0).bytes(attributes)
     }
 }
+
+#[cfg(test)]
+#[cfg(target_endian = "little")]
+mod tests {
+    use super::*;
+    use crate::flow::tests::unhex;
+
+    /// Chapter 11: a filtered flush.
+    #[test]
+    fn flush_is_byte_for_byte_the_verified_vector() {
+        let expected = unhex(
+            "5c00000002010500040302010000000002000000240001800c00018008000200\
+             0a60000a1400028005000100110000000600030000350000100002800c000180\
+             080001000af4010514001980080001002a0000000800020001000000",
+        );
+        let address = |kind, octets: [u8; 4]| vec![DefaultNla::new(kind, octets.to_vec())];
+        let orig = Fields {
+            bits: f::F_IP_DST | f::F_PROTO_NUM | f::F_PROTO_DST_PORT,
+            addresses: address(t::IP_V4_DST, [10, 96, 0, 10]),
+            proto: vec![byte(t::PROTO_NUM, 17), be16(t::PROTO_DST_PORT, 53)],
+        };
+        let reply = Fields {
+            bits: f::F_IP_SRC,
+            addresses: address(t::IP_V4_SRC, [10, 244, 1, 5]),
+            proto: Vec::new(),
+        };
+        let trial = Trial { orig, reply, rest: Vec::new() };
+        let mut request = trial.flush(Family::Ipv4);
+        super::super::seal(&mut request, 0x0102_0304, true);
+        assert_eq!(request, expected);
+    }
+
+    /// A kernel that does not understand the filter must find no complete key in it.
+    #[test]
+    fn a_flush_always_has_an_original_tuple_that_is_no_key() {
+        let trial = Trial { rest: vec![be16(cta::ZONE, 7)], ..Trial::default() };
+        let request = trial.flush(Family::Ipv6);
+        assert_eq!(request[20..36], unhex("1000018 00c00028005000100 11000000"));
+    }
+}

@@ -1,0 +1,65 @@
+//! Requests as bytes, for what the library cannot be made to send.
+
+use netlink_packet_core::{NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR};
+use netlink_sys::{Socket, SocketAddr};
+
+/// What came back to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// `NLMSG_ERROR`: 0 or a positive errno.
+    Errno(i32),
+    /// `NLMSG_DONE`.
+    Done,
+    /// A message of this type and these flags.
+    Data(u16, u16),
+}
+
+/// Sends one request in the calling thread's namespace and collects what is queued in answer.
+/// `kind` is `(subsystem << 8) | message`; `flags` go without `NLM_F_REQUEST`.
+///
+/// # Panics
+///
+/// If the socket fails.
+pub fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<Answer> {
+    let mut message = Vec::new();
+    message.extend(u32::try_from(20 + attributes.len()).unwrap_or(0).to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+    message.extend(7_u32.to_ne_bytes());
+    message.extend([0, 0, 0, 0, family, 0, 0, 0]);
+    message.extend(attributes);
+    send(&message)
+}
+
+/// Sends bytes as they are.
+///
+/// # Panics
+///
+/// If the socket fails.
+pub fn send(datagram: &[u8]) -> Vec<Answer> {
+    let exchange = || -> std::io::Result<Vec<Answer>> {
+        let mut socket = Socket::new(12)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        socket.send(datagram, 0)?;
+        let mut answers = Vec::new();
+        let mut buffer = Vec::with_capacity(65536);
+        loop {
+            buffer.clear();
+            match socket.recv(&mut buffer, libc::MSG_DONTWAIT) {
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(answers),
+                Err(e) => return Err(e),
+                Ok(_) => {}
+            }
+            answers.extend(ctnetlink::wire::Messages::new(&buffer).flatten().map(|message| {
+                let code = message.payload.first_chunk().copied().map_or(0, i32::from_ne_bytes);
+                match message.kind {
+                    NLMSG_ERROR => Answer::Errno(-code),
+                    NLMSG_DONE => Answer::Done,
+                    kind => Answer::Data(kind, message.flags),
+                }
+            }));
+        }
+    };
+    exchange().unwrap_or_else(|e| panic!("raw request: {e}"))
+}
