@@ -10,21 +10,12 @@ use std::time::{Duration, Instant};
 
 use ctnetlink::Conntrack;
 use ctnetlink_testbed::kube::KubeTable;
-use ctnetlink_testbed::netns;
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
-use netlink_sys::{Socket, SocketAddr};
+use ctnetlink_testbed::{netns, raw};
 
 /// The floor: receives the dump into one buffer and looks only for its end.
 fn bare_loop() -> (Duration, u64) {
     let started = Instant::now();
-    let mut socket = Socket::new(12).unwrap();
-    socket.bind_auto().unwrap();
-    socket.connect(&SocketAddr::new(0, 0)).unwrap();
-    let mut request = 20_u32.to_ne_bytes().to_vec();
-    request.extend(0x101_u16.to_ne_bytes());
-    request.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    request.resize(20, 0);
-    socket.send(&request, 0).unwrap();
+    let socket = raw::start_dump();
     let mut buffer = Vec::with_capacity(65536);
     let mut bytes = 0;
     loop {

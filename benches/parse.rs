@@ -10,44 +10,20 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ctnetlink::FlowRef;
-use ctnetlink::wire::Messages;
 use ctnetlink_testbed::kube::KubeTable;
-use ctnetlink_testbed::netns;
+use ctnetlink_testbed::{netns, raw};
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NlasIterator, parse_u8, parse_u16_be, parse_u32_be,
-    parse_u64_be,
+    NetlinkMessage, NlasIterator, parse_u8, parse_u16_be, parse_u32_be, parse_u64_be,
 };
 use netlink_packet_netfilter::NetfilterMessage;
-use netlink_sys::{Socket, SocketAddr};
 
 /// Raw dump messages, one per entry.
-fn capture(entries: u32) -> Vec<Vec<u8>> {
+fn captured(entries: u32) -> Vec<Vec<u8>> {
     netns::enter_private().unwrap();
     netns::sysctl("net/netfilter/nf_conntrack_acct", "1");
     netns::sysctl("net/netfilter/nf_conntrack_timestamp", "1");
     KubeTable { entries }.fill(|_| ()).unwrap();
-    let mut socket = Socket::new(12).unwrap();
-    socket.bind_auto().unwrap();
-    socket.connect(&SocketAddr::new(0, 0)).unwrap();
-    let mut request = 20_u32.to_ne_bytes().to_vec();
-    request.extend(0x101_u16.to_ne_bytes());
-    request.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    request.resize(20, 0);
-    socket.send(&request, 0).unwrap();
-    let mut messages = Vec::new();
-    loop {
-        let mut datagram = Vec::with_capacity(65536);
-        socket.recv(&mut datagram, 0).unwrap();
-        for message in Messages::new(&datagram) {
-            let message = message.unwrap();
-            if message.kind != 0x100 {
-                return messages;
-            }
-            let start = message.payload_offset - 16;
-            let end = message.payload_offset + message.payload.len();
-            messages.push(datagram[start..end].to_vec());
-        }
-    }
+    raw::capture()
 }
 
 fn read_all(payload: &[u8]) {
@@ -110,7 +86,7 @@ fn deserialize(message: &[u8]) -> NetlinkMessage<NetfilterMessage> {
 }
 
 fn parse(c: &mut Criterion) {
-    let messages = capture(10_000);
+    let messages = captured(10_000);
     assert_eq!(messages.len(), 10_000);
     let ours = || messages.iter().for_each(|message| read_all(&message[16..]));
     let core = || messages.iter().for_each(|message| _ = black_box(nlas(message)));

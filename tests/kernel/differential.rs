@@ -3,17 +3,15 @@
 
 use std::time::Duration;
 
-use ctnetlink::wire::Messages;
 use ctnetlink::{
     Conntrack, FlowRef, Icmp, NewEntry, Protocol, ProtocolState, SeqAdj, Status, SynProxy,
     TcpState, Tuple,
 };
 use ctnetlink_testbed::netns::{in_netns, run, sysctl};
 use ctnetlink_testbed::oracle::direction;
+use ctnetlink_testbed::raw::capture;
 use ctnetlink_tests::{at, flows};
-use netlink_packet_core::{
-    DefaultNla, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, Nla,
-};
+use netlink_packet_core::{DefaultNla, NetlinkMessage, NetlinkPayload, Nla};
 use netlink_packet_netfilter::conntrack::{
     ConntrackAttribute, ConntrackMessage, ProtoInfo, ProtoInfoTCP,
 };
@@ -107,31 +105,6 @@ fn random_table(ct: &Conntrack, seed: u64, size: u32) {
             Ok(()) => made += 1,
             Err(e) if e.raw_os_error() == Some(libc::EEXIST) => {}
             Err(e) => panic!("{e}"),
-        }
-    }
-}
-
-/// The dump's messages as they are, headers included.
-fn capture() -> Vec<Vec<u8>> {
-    let mut socket = netlink_sys::Socket::new(12).unwrap();
-    socket.bind_auto().unwrap();
-    socket.connect(&netlink_sys::SocketAddr::new(0, 0)).unwrap();
-    let mut request = 20_u32.to_ne_bytes().to_vec();
-    request.extend(0x101_u16.to_ne_bytes());
-    request.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    request.resize(20, 0);
-    socket.send(&request, 0).unwrap();
-    let mut messages = Vec::new();
-    loop {
-        let mut datagram = Vec::with_capacity(65536);
-        socket.recv(&mut datagram, 0).unwrap();
-        for message in Messages::new(&datagram) {
-            let message = message.unwrap();
-            if message.kind != 0x100 {
-                return messages;
-            }
-            let start = message.payload_offset;
-            messages.push(datagram[start - 16..start + message.payload.len()].to_vec());
         }
     }
 }

@@ -342,6 +342,9 @@ fn what_a_failed_run_should_have_cleaned_is_remembered() {
             let weak = scope.spawn(|| {
                 let half = reconciler.run(&ct, &state([dns(), second])).unwrap();
                 assert!(!half.succeeded(), "{half}");
+                let family = &half.families[0];
+                assert_eq!((family.stale, family.failed), (1, 1), "{half}");
+                assert_eq!(family.failures.get(&libc::EPERM), Some(&1));
                 let error = reconciler.run(&ct, &state([dns()])).unwrap_err();
                 assert!(error.is_permission_denied(), "{error}");
                 reconciler

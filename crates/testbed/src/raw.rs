@@ -1,6 +1,8 @@
 //! Requests as bytes, for what the library cannot be made to send.
 
-use netlink_packet_core::{NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR};
+use std::io;
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR};
 use netlink_sys::{Socket, SocketAddr};
 
 /// What came back to a request.
@@ -21,6 +23,10 @@ pub enum Answer {
 ///
 /// If the socket fails.
 pub fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<Answer> {
+    send(&request(kind, flags, family, attributes))
+}
+
+fn request(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<u8> {
     let mut message = Vec::new();
     message.extend(u32::try_from(20 + attributes.len()).unwrap_or(0).to_ne_bytes());
     message.extend(kind.to_ne_bytes());
@@ -28,7 +34,49 @@ pub fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<Answer> 
     message.extend(7_u32.to_ne_bytes());
     message.extend([0, 0, 0, 0, family, 0, 0, 0]);
     message.extend(attributes);
-    send(&message)
+    message
+}
+
+fn connected() -> io::Result<Socket> {
+    let mut socket = Socket::new(12)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// A socket on which a dump of the whole table is running.
+///
+/// # Panics
+///
+/// If the socket fails.
+pub fn start_dump() -> Socket {
+    let started = connected().and_then(|socket| {
+        socket.send(&request(0x101, NLM_F_DUMP, 0, &[]), 0)?;
+        Ok(socket)
+    });
+    started.unwrap_or_else(|e| panic!("raw dump: {e}"))
+}
+
+/// The messages of a dump of the whole table as they are, one per entry, headers included.
+///
+/// # Panics
+///
+/// If the socket fails.
+pub fn capture() -> Vec<Vec<u8>> {
+    let socket = start_dump();
+    let mut messages = Vec::new();
+    let mut datagram = Vec::with_capacity(65536);
+    loop {
+        datagram.clear();
+        socket.recv(&mut datagram, 0).unwrap_or_else(|e| panic!("raw dump: {e}"));
+        for message in ctnetlink::wire::Messages::new(&datagram).flatten() {
+            if message.kind != 0x100 {
+                return messages;
+            }
+            let start = message.payload_offset;
+            messages.push(datagram[start - 16..start + message.payload.len()].to_vec());
+        }
+    }
 }
 
 /// Sends bytes as they are.
@@ -37,17 +85,15 @@ pub fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<Answer> 
 ///
 /// If the socket fails.
 pub fn send(datagram: &[u8]) -> Vec<Answer> {
-    let exchange = || -> std::io::Result<Vec<Answer>> {
-        let mut socket = Socket::new(12)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
+    let exchange = || -> io::Result<Vec<Answer>> {
+        let socket = connected()?;
         socket.send(datagram, 0)?;
         let mut answers = Vec::new();
         let mut buffer = Vec::with_capacity(65536);
         loop {
             buffer.clear();
             match socket.recv(&mut buffer, libc::MSG_DONTWAIT) {
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(answers),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(answers),
                 Err(e) => return Err(e),
                 Ok(_) => {}
             }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use self::report::{FamilyReport, Reasons, Removal, Report};
-use crate::batch::Batch;
+use crate::batch::{Batch, Outcome};
 use crate::conntrack::Conntrack;
 use crate::desired::DesiredState;
 use crate::error::Result;
@@ -190,7 +190,7 @@ impl Reconciler {
             report.error.get_or_insert(error);
         }
         // Also after an error: what was found stale up to there is stale.
-        if let Err(error) = ct.execute_each(&mut batch, |outcome| report.outcome(outcome)) {
+        if let Err(error) = execute(ct, &mut batch, report) {
             report.error.get_or_insert(error);
         }
         report.close_pass(self.dry_run);
@@ -234,7 +234,7 @@ impl Reconciler {
                 return Ok(());
             }
             if batch.is_full() {
-                ct.execute_each(batch, |outcome| report.outcome(outcome))?;
+                execute(ct, batch, report)?;
             }
             if report.scanned >= next_call {
                 next_call = report.scanned + PROGRESS_INTERVAL;
@@ -253,6 +253,18 @@ impl Reconciler {
             });
         }
     }
+}
+
+/// Sends the deletes that have been collected. A batch that is refused as a whole has failed in each
+/// of its deletes.
+fn execute(ct: &Conntrack, batch: &mut Batch, report: &mut FamilyReport) -> Result<()> {
+    let pending = batch.len();
+    let executed = ct.execute_each(batch, |outcome| report.outcome(outcome));
+    if let Err(error) = &executed {
+        let failed = Outcome::Failed(error.raw_os_error().unwrap_or(libc::EIO));
+        (0..pending).for_each(|_| report.outcome(failed));
+    }
+    executed
 }
 
 impl fmt::Debug for Reconciler {
