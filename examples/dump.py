@@ -4,5 +4,5 @@ import ctnetlink
 
 with ctnetlink.Conntrack() as ct:
     print(ct.count(), "of", ct.limit())
-    for flow in ct.dump(protocol="udp", orig_dst_port=53):
+    for flow in ct.dump("udp and orig dst port 53"):
         print(flow.orig.src, flow.orig.dst, "->", flow.reply.src, flow.status)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example dump                # everything
-//! cargo run --release --example dump -- udp 53      # UDP to port 53
+//! cargo run --release --example dump -- udp and orig dst port 53
 //! cargo run --release --example dump -- --count     # or --json, --extended
 //! ```
 
@@ -11,20 +11,17 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use ctnetlink::{Conntrack, Filter, Protocol};
+use ctnetlink::{Conntrack, Filter};
 
 /// Lists the conntrack table of this network namespace.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only this protocol, by name or number
-    #[arg(value_parser = protocol)]
-    protocol: Option<Protocol>,
+    /// A filter, such as: udp and orig dst port 53 and not reply src 10.244.1.5
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
 
-    /// Only this original destination port
-    port: Option<u16>,
-
-    /// Print how many entries there are, like `conntrack -C`
-    #[arg(long, conflicts_with = "protocol")]
+    /// Print how many entries there are; without a filter like `conntrack -C`
+    #[arg(long)]
     count: bool,
 
     /// Print one JSON object a line
@@ -36,12 +33,18 @@ struct Arguments {
     extended: bool,
 }
 
-fn protocol(text: &str) -> Result<Protocol, String> {
-    text.parse().map_err(|e: ctnetlink::Error| e.to_string())
-}
-
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let text = arguments.filter.join(" ");
+    let filter = match text.parse::<Filter>() {
+        _ if text.is_empty() => None,
+        Ok(filter) => Some(filter),
+        Err(error) => {
+            eprintln!("dump: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&arguments, filter.as_ref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("dump: {error}");
@@ -50,17 +53,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run(arguments: &Arguments, filter: Option<&Filter>) -> Result<(), Box<dyn Error>> {
     let ct = Conntrack::open()?;
     let mut out = BufWriter::new(io::stdout().lock());
     if arguments.count {
-        writeln!(out, "{}", ct.count()?)?;
+        match filter {
+            Some(_) => writeln!(out, "{}", ct.dump(filter)?.count()?)?,
+            None => writeln!(out, "{}", ct.count()?)?,
+        }
         return Ok(out.flush()?);
     }
-    let parts =
-        [arguments.protocol.map(Filter::protocol), arguments.port.map(Filter::orig_dst_port)];
-    let filter = parts.into_iter().flatten().reduce(|a, b| a & b);
-    let mut dump = ct.dump(filter.as_ref())?;
+    let mut dump = ct.dump(filter)?;
     while let Some(flow) = dump.next()? {
         if arguments.json {
             serde_json::to_writer(&mut out, &flow)?;

@@ -506,9 +506,12 @@ fn dump_lists_and_counts() {
             Command::new(example("dump")).args(arguments).output().unwrap().into()
         };
         assert_eq!(dump(&[]).stdout.lines().count(), 11);
-        assert_eq!(dump(&["udp", "53"]).stdout.lines().count(), 6);
+        assert_eq!(dump(&["udp and orig", "dst port 53"]).stdout.lines().count(), 6);
         assert_eq!(dump(&["--count"]).stdout, "11\n");
-        assert_eq!(dump(&["nonsense"]).status, 2);
+        assert_eq!(dump(&["--count", "udp", "and", "orig", "dst", "port", "53"]).stdout, "6\n");
+        let typo = dump(&["udp and orig dest port 53"]);
+        assert_eq!(typo.status, 2);
+        assert!(typo.stderr.contains("column 14: expected src or dst"), "{}", typo.all());
 
         let timeless = |line: &str| {
             let mut words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
@@ -523,7 +526,7 @@ fn dump_lists_and_counts() {
         let ours = dump(&["--extended"]).stdout.lines().map(str::to_owned).collect();
         assert_eq!(sorted(ours), sorted(oracle::conntrack_list(&["-o", "extended,id"])));
 
-        let json = dump(&["--json", "udp", "53"]).stdout;
+        let json = dump(&["--json", "udp and orig dst port 53"]).stdout;
         let objects: Vec<Value> = json.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(objects.len(), 6);
         assert!(objects.iter().all(|o| o["orig"]["dst_port"] == 53 && o["protocol"] == "udp"));

@@ -82,8 +82,11 @@ class Conntrack:
         """Entries in the table, expired and dying ones included."""
     def limit(self) -> int:
         """Entries the kernel allows (``nf_conntrack_max``); 0 means unlimited."""
-    def dump(self, filter: Filter | None = None, **criteria: Unpack[_Criteria]) -> Dump:
+    def dump(self, filter: Filter | str | None = None, **criteria: Unpack[_Criteria]) -> Dump:
         """Stream the entries that match a filter or keywords; all of them without either.
+
+        A filter is an object or text, such as ``udp and orig dst port 53``; see
+        :meth:`Filter.parse`.
 
         The kernel filters what it can be trusted with; everything is matched again here.
         """
@@ -220,6 +223,13 @@ class Filter:
         mark: int | tuple[int, int] | None = None,
         zone: int | None = None,
     ) -> Self: ...
+    @staticmethod
+    def parse(text: str) -> Filter:
+        """Parse text such as ``udp and orig dst port 53 and not reply src 10.244.1.5``.
+
+        ``str()`` of a filter is such a text. :class:`ValueError` names the column of a mistake and
+        what was expected there.
+        """
     def matches(self, flow: Flow) -> bool:
         """Whether an entry is meant."""
     def __and__(self, other: Filter, /) -> Filter: ...

@@ -98,6 +98,17 @@ def test_filters_by_keyword_and_by_object(table: None) -> None:
         assert all(udp.matches(flow) for flow in ct.dump(udp))
     assert str(udp & ~dead) == "udp and not reply src 10.244.9.9"
     assert udp == ctnetlink.Filter(protocol=17)
+    assert ctnetlink.Filter.parse(str(udp & ~dead)) == udp & ~dead
+
+
+def test_filters_as_text(table: None) -> None:
+    with ctnetlink.Conntrack() as ct:
+        assert sources(ct.dump("udp and orig dst port 9153")) == {"10.0.0.3"}
+        assert sources(ct.dump("ip6 or tcp")) == {"fd00:9::1", "10.0.0.4"}
+        with pytest.raises(ValueError, match="column 14: expected src or dst"):
+            ct.dump("udp and orig dest port 53")
+        with pytest.raises(TypeError):
+            ct.dump(7)  # type: ignore[arg-type]
 
 
 def test_bad_filters_are_refused(table: None) -> None:

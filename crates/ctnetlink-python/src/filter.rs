@@ -97,6 +97,11 @@ impl Filter {
         .ok_or_else(|| PyValueError::new_err("an empty filter is not a filter: name a criterion"))
     }
 
+    #[staticmethod]
+    fn parse(text: &str) -> PyResult<Self> {
+        text.parse().map(Filter).map_err(raise)
+    }
+
     fn matches(&self, flow: &Flow) -> bool {
         self.0.matches(&flow.0)
     }
@@ -122,13 +127,26 @@ impl Filter {
     }
 }
 
+/// A filter as an object or as text.
+#[derive(FromPyObject)]
+pub(crate) enum AnyFilter<'py> {
+    Object(Bound<'py, Filter>),
+    Text(String),
+}
+
 /// The filter of a call that takes one, or its keywords, or neither. A keyword that is `None` is
 /// one not given.
 pub(crate) fn from_call(
     py: Python<'_>,
-    filter: Option<&Filter>,
+    filter: Option<AnyFilter<'_>>,
     criteria: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Option<ctnetlink::Filter>> {
+    let filter = filter
+        .map(|filter| match filter {
+            AnyFilter::Object(filter) => Ok(filter.get().0.clone()),
+            AnyFilter::Text(text) => text.parse().map_err(raise),
+        })
+        .transpose()?;
     let given = criteria.filter(|c| c.is_empty() || c.values().iter().any(|v| !v.is_none()));
     match (filter, given.filter(|criteria| !criteria.is_empty())) {
         (filter, None) => {
@@ -138,7 +156,7 @@ pub(crate) fn from_call(
                 named.set_item("zone", 0)?;
                 py.get_type::<Filter>().call((), Some(&named))?;
             }
-            Ok(filter.map(|filter| filter.0.clone()))
+            Ok(filter)
         }
         (None, Some(criteria)) => {
             let made = py.get_type::<Filter>().call((), Some(criteria))?;

@@ -13,7 +13,7 @@ use pyo3::types::PyDict;
 
 use crate::desired::DesiredState;
 use crate::error::{raise, raise_io};
-use crate::filter::{self, AnyProtocol, Filter};
+use crate::filter::{self, AnyFilter, AnyProtocol};
 use crate::flow::Flow;
 use crate::report::Report;
 
@@ -83,7 +83,7 @@ impl Conntrack {
     fn dump(
         &self,
         py: Python<'_>,
-        filter: Option<&Filter>,
+        filter: Option<AnyFilter<'_>>,
         criteria: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Dump> {
         let filter = filter::from_call(py, filter, criteria)?;

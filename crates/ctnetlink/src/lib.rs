@@ -2,13 +2,13 @@
 //! the conntrack table over ctnetlink.
 //!
 //! ```no_run
-//! use ctnetlink::{Conntrack, DesiredState, Filter, Profile, Protocol, Reconciler};
+//! use ctnetlink::{Conntrack, DesiredState, Filter, Profile, Reconciler};
 //! # use std::net::{IpAddr, SocketAddr};
 //! # fn f(vip: IpAddr, dead: IpAddr, alive: SocketAddr) -> ctnetlink::Result<()> {
 //! let ct = Conntrack::open()?; // or Conntrack::open_in(netns_file)
 //! println!("{} of {}", ct.count()?, ct.limit()?);
 //!
-//! let dns = Filter::protocol(Protocol::UDP) & Filter::orig_dst_port(53);
+//! let dns: Filter = "udp and orig dst port 53".parse()?; // or Filter::protocol(..) & ..
 //! let mut dump = ct.dump(&dns)?;
 //! while let Some(flow) = dump.next()? { // borrowed, nothing allocated
 //!     if flow.reply().src() == dead {

@@ -4,6 +4,7 @@
 //! [`Filter::matches`]; what of it the kernel may do beforehand is decided in the planner
 //! (`plan.rs`), and is an optimisation only.
 
+mod parse;
 mod plan;
 
 use std::fmt;
