@@ -59,6 +59,9 @@ pub struct Dump {
     received: u64,
     interrupted: bool,
     finished: bool,
+    /// What the last entry's walk has found. It stays here, because moving it through the results
+    /// of functions costs as much as the walk.
+    index: Option<Index>,
 }
 
 impl Dump {
@@ -93,6 +96,7 @@ impl Dump {
             received: 0,
             interrupted: false,
             finished: false,
+            index: None,
         };
         dump.send_next()?;
         dump.receive()?;
@@ -110,10 +114,14 @@ impl Dump {
     ///
     /// Whatever makes the result incomplete: a datagram that was cut or lost, an end that does
     /// not come, an entry that cannot be read. The dump is over then.
+    #[inline]
     #[allow(clippy::should_implement_trait)] // lends from self, which Iterator cannot
     pub fn next(&mut self) -> Result<Option<FlowRef<'_>>> {
         match self.advance() {
-            Ok(Some((range, index))) => Ok(Some(FlowRef::from_index(&self.buffer[range], index))),
+            Ok(Some(range)) => {
+                let payload = &self.buffer[range];
+                Ok(self.index.as_ref().map(|index| FlowRef::from_index(payload, *index)))
+            }
             Ok(None) => Ok(None),
             Err(error) => {
                 self.finished = true;
@@ -148,7 +156,7 @@ impl Dump {
 
     /// Finds the next entry and says where it lies. Lending it is left to the caller, because a
     /// borrow that is returned from inside the loop would last through the whole loop.
-    fn advance(&mut self) -> Result<Option<(Range<usize>, Index)>> {
+    fn advance(&mut self) -> Result<Option<Range<usize>>> {
         let decode = |source| Error::decode(Operation::Dump, source);
         while !self.finished {
             let mut messages = Messages::resume(&self.buffer, self.offset);
@@ -165,11 +173,13 @@ impl Dump {
             match Reply::of(Operation::Dump, message) {
                 Reply::Data(message) => {
                     self.received += 1;
-                    let index = Index::parse(message.payload).map_err(decode)?;
-                    let flow = FlowRef::from_index(message.payload, index);
-                    if self.filter.as_ref().is_none_or(|filter| filter.matches(&flow)) {
+                    let index = self.index.insert(Index::parse(message.payload).map_err(decode)?);
+                    let matches = |filter: &Filter| {
+                        filter.matches(&FlowRef::from_index(message.payload, *index))
+                    };
+                    if self.filter.as_ref().is_none_or(matches) {
                         let start = message.payload_offset;
-                        return Ok(Some((start..start + message.payload.len(), index)));
+                        return Ok(Some(start..start + message.payload.len()));
                     }
                 }
                 Reply::Done if self.interrupted => return Err(Error::DumpInterrupted),
