@@ -123,6 +123,9 @@ impl Command {
         let sequence = self.reserve(1);
         request::seal(&mut request, sequence, true);
         self.socket.send(operation, &request)?;
+        // A message that cannot be used does not end the dump: one that is left running would make
+        // the next on this socket EBUSY.
+        let mut result = Ok(());
         loop {
             self.socket.receive(operation, &mut self.buffer)?;
             for message in Messages::new(&self.buffer) {
@@ -131,12 +134,58 @@ impl Command {
                     continue;
                 }
                 match Reply::of(operation, message) {
-                    Reply::Data(message) => each(&message)?,
-                    Reply::Done | Reply::Ack => return Ok(()),
+                    Reply::Data(message) => result = result.and_then(|()| each(&message)),
+                    Reply::Done | Reply::Ack => return result,
                     Reply::Error(error) => return Err(error),
                     Reply::Noise => {}
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ctnetlink_testbed::fill::{Entry, fill};
+    use ctnetlink_testbed::netns::in_netns;
+
+    use super::*;
+    use crate::filter::KernelPart;
+    use crate::request::entry;
+
+    #[test]
+    fn sequence_numbers_wrap_around_zero() {
+        in_netns(|| {
+            let mut command = Command::new(Socket::open().unwrap());
+            assert_eq!((command.reserve(1), command.reserve(200), command.reserve(1)), (1, 2, 202));
+            command.next_sequence = u32::MAX - 100;
+            assert_eq!(command.reserve(200), 1, "not split, and never 0");
+            command.next_sequence = u32::MAX - 1;
+            assert_eq!((command.reserve(1), command.reserve(1)), (u32::MAX - 1, 1));
+        });
+    }
+
+    /// More than a datagram, of which the first entry is refused by its reader.
+    #[test]
+    fn a_dump_is_read_to_its_end_whatever_its_reader_says() {
+        in_netns(|| {
+            let at = |host: &str, port: u16| format!("10.0.0.{host}:{port}").parse().unwrap();
+            let entries: Vec<_> =
+                (1..=300).map(|n| Entry::udp(at("1", n), at("2", 53), at("3", 53))).collect();
+            fill(&entries);
+            let mut command = Command::new(Socket::open().unwrap());
+            let dump = || entry::dump(0, &KernelPart::default());
+            let error = command
+                .collect(Operation::Dump, dump(), |_| Err(Error::Invalid("not this one".into())));
+            assert_eq!(error.unwrap_err().to_string(), "not this one");
+            let mut seen = 0;
+            command
+                .collect(Operation::Dump, dump(), |_| {
+                    seen += 1;
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(seen, 300);
+        });
     }
 }

@@ -77,8 +77,6 @@ pub(crate) fn create(entry: &NewEntry, or_update: bool) -> Result<Vec<u8>> {
     let family = entry.family()?;
     let mut attributes =
         vec![tuple(cta::TUPLE_ORIG, &entry.orig), tuple(cta::TUPLE_REPLY, &entry.reply_tuple()?)];
-    // The kernel takes no creation without a status as unconfirmed, but a status without
-    // CONFIRMED is EBUSY.
     append_change(&mut attributes, &entry.change)?;
     attributes.extend(entry.zone.map(|zone| be16(cta::ZONE, zone)));
     attributes.extend(entry.src_nat.map(|range| nat(cta::NAT_SRC, range)));
