@@ -48,6 +48,7 @@ fn counters_are_read_and_zeroed_for_one_for_some_and_for_all() {
         let mut read = 0;
         let zeroed = ct.zero(&(to_9.clone() & !first), |flow| {
             read += flow.counters_orig().unwrap().packets;
+            assert!(ct.count().unwrap() > 0, "the callback may use the handle");
         });
         assert_eq!((zeroed.unwrap(), read), (149, 149));
         assert_eq!(packets(&ct, Some(&to_9)), 0);

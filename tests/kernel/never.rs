@@ -136,3 +136,30 @@ fn nothing_is_silently_lost() {
         assert!(clients(&ct, None).is_empty());
     });
 }
+
+/// A name that does not fit its attribute would be skipped by the kernel, and what was to delete by
+/// name would delete everything.
+#[test]
+fn a_delete_by_name_never_widens() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        let policy = ctnetlink::TimeoutPolicy::new(
+            "keep",
+            Family::Ipv4,
+            Protocol::UDP,
+            ctnetlink::Timeouts::new(),
+        );
+        let created = ct.create_timeout_policy(&policy);
+        for length in [32, 65_527, 65_530, 65_531, 65_532, 65_535, 70_000] {
+            let name = "x".repeat(length);
+            assert!(ct.delete_timeout_policy(&name).is_err(), "{length}");
+            assert!(ct.timeout_policy(&name).is_err(), "{length}");
+            assert!(ct.delete_expectations_of_helper(&name).is_err(), "{length}");
+        }
+        assert!(ct.delete_timeout_policy("keep\0x").is_err());
+        assert!(ct.delete_expectations_of_helper("ftp\0x").is_err());
+        if created.is_ok() {
+            assert_eq!(ct.timeout_policies().unwrap().len(), 1);
+        }
+    });
+}

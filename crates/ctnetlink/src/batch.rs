@@ -7,10 +7,14 @@ use crate::flow::Flow;
 use crate::key::Key;
 use crate::reply::Reply;
 use crate::request::{self, entry};
+use crate::uapi::{IPCTNL_MSG_CT_GET, NFNL_SUBSYS_CTNETLINK};
 
 /// Requests per datagram. An error reply is charged 832 bytes of receive buffer, so the default
 /// buffer of 212992 bytes holds 256 of them; more gains nothing.
 pub(crate) const LIMIT: usize = 200;
+
+/// `nlmsg_type` of a get.
+const GET: u16 = u16::from_be_bytes([NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET]);
 
 /// What became of one operation of a [`Batch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,8 +27,9 @@ pub enum Outcome {
     NotFound,
     /// The kernel refused with this errno.
     Failed(i32),
-    /// The answer was lost, and asking again cannot tell what it was (a creation): all that is
-    /// known is whether the entry is there now.
+    /// The answer was lost in an overrun of the receive buffer, and repeating the operation could do
+    /// harm: all that is known is whether the entry is there now. Never for a batch of
+    /// [deletes](Batch::delete) alone, which is asked again.
     Unknown {
         /// The entry is there.
         exists: bool,
@@ -58,9 +63,19 @@ pub struct Batch {
 struct Item {
     /// Where the request starts in the datagram.
     start: usize,
-    /// For a creation: the request that shows whether the entry is there. Everything else can be
-    /// repeated without harm.
-    verify: Option<Vec<u8>>,
+    after_loss: AfterLoss,
+}
+
+/// How the result of a request whose answer was lost is found out.
+#[derive(Debug, Clone)]
+enum AfterLoss {
+    /// A delete of exactly one dumped entry: it can be repeated, as long as nothing in the datagram
+    /// can have brought the entry back.
+    Repeat,
+    /// A delete by key: the same attributes make a get.
+    GetSame,
+    /// A request that shows whether the entry is there.
+    Get(Vec<u8>),
 }
 
 impl Batch {
@@ -100,7 +115,7 @@ impl Batch {
     fn add_creation(&mut self, new: &NewEntry, or_update: bool) -> Result<()> {
         let request = entry::create(new, or_update)?;
         let key = Key { zone: new.zone, ..Key::orig(new.orig) };
-        self.add(request, Some(entry::get(&key)?));
+        self.add(request, AfterLoss::Get(entry::get(&key)?));
         Ok(())
     }
 
@@ -110,7 +125,7 @@ impl Batch {
     ///
     /// As [`create`](Batch::create).
     pub fn update(&mut self, key: &Key, change: &Change) -> Result<()> {
-        self.add(entry::update(key, change)?, None);
+        self.add(entry::update(key, change)?, AfterLoss::Get(entry::get(key)?));
         Ok(())
     }
 
@@ -122,7 +137,7 @@ impl Batch {
     pub fn delete<B: AsRef<[u8]>>(&mut self, flow: &Flow<B>) -> Result<()> {
         let start = self.datagram.len();
         entry::append_delete(&mut self.datagram, flow)?;
-        self.items.push(Item { start, verify: None });
+        self.items.push(Item { start, after_loss: AfterLoss::Repeat });
         Ok(())
     }
 
@@ -132,12 +147,12 @@ impl Batch {
     ///
     /// As [`create`](Batch::create).
     pub fn delete_key(&mut self, key: &Key) -> Result<()> {
-        self.add(entry::delete(key)?, None);
+        self.add(entry::delete(key)?, AfterLoss::GetSame);
         Ok(())
     }
 
-    fn add(&mut self, request: Vec<u8>, verify: Option<Vec<u8>>) {
-        self.items.push(Item { start: self.datagram.len(), verify });
+    fn add(&mut self, request: Vec<u8>, after_loss: AfterLoss) {
+        self.items.push(Item { start: self.datagram.len(), after_loss });
         self.datagram.extend(request);
     }
 
@@ -234,9 +249,11 @@ fn whole_datagram(outcomes: &[Option<Outcome>]) -> Result<()> {
     }
 }
 
-/// After an overrun, requests without an answer were executed with an unknown result. Deletes and
-/// updates are asked for once more, one by one: each names its entry, so that is harmless. A
-/// creation would only find itself, so the entry is looked for.
+/// After an overrun, requests without an answer were executed with an unknown result.
+///
+/// A datagram of pinned deletes alone is asked once more, one by one. Anything else is never
+/// repeated, since a later request of the datagram may have undone or built on it: the entry is
+/// looked for instead.
 fn ask_again(
     command: &mut Command,
     datagram: &mut [u8],
@@ -245,16 +262,24 @@ fn ask_again(
 ) -> Result<()> {
     let base = items.first().map_or(0, |item| item.start);
     let length = datagram.len();
+    let only_deletes = items.iter().all(|item| matches!(item.after_loss, AfterLoss::Repeat));
     let ends = items.iter().skip(1).map(|item| item.start - base).chain([length]);
     for ((item, end), slot) in items.iter().zip(ends).zip(outcomes) {
         if slot.is_some() {
             continue;
         }
-        let mut verify = item.verify.clone();
-        let creation = verify.is_some();
-        let request = match &mut verify {
-            Some(verify) => verify.as_mut_slice(),
-            None => &mut datagram[item.start - base..end],
+        let own = &mut datagram[item.start - base..end];
+        let mut verify;
+        let request = match &item.after_loss {
+            AfterLoss::Repeat if only_deletes => own,
+            AfterLoss::Repeat | AfterLoss::GetSame => {
+                own[4..6].copy_from_slice(&GET.to_ne_bytes());
+                own
+            }
+            AfterLoss::Get(request) => {
+                verify = request.clone();
+                verify.as_mut_slice()
+            }
         };
         let sequence = command.reserve(1);
         request::seal(request, sequence, true);
@@ -265,16 +290,16 @@ fn ask_again(
             }
             Ok(())
         })?;
-        *slot = Some(second_answer(answer, creation));
+        *slot = Some(second_answer(answer, only_deletes));
     }
     Ok(())
 }
 
-/// What the answer to the repeated request, or to the look for the created entry, tells.
-fn second_answer(answer: Option<Outcome>, creation: bool) -> Outcome {
-    match (answer, creation) {
-        (Some(Outcome::Done), true) => Outcome::Unknown { exists: true },
-        (Some(Outcome::NotFound), true) => Outcome::Unknown { exists: false },
+/// What the answer to the repeated request, or to the look for the entry, tells.
+fn second_answer(answer: Option<Outcome>, repeated: bool) -> Outcome {
+    match (answer, repeated) {
+        (Some(Outcome::Done), false) => Outcome::Unknown { exists: true },
+        (Some(Outcome::NotFound), false) => Outcome::Unknown { exists: false },
         (Some(outcome), _) => outcome,
         (None, _) => Outcome::Failed(libc::ENOBUFS),
     }
@@ -318,15 +343,15 @@ mod tests {
 
     #[test]
     fn what_a_second_answer_tells() {
-        for (answer, creation, expected) in [
-            (DONE, true, Outcome::Unknown { exists: true }),
-            (Some(Outcome::NotFound), true, Outcome::Unknown { exists: false }),
-            (EPERM, true, Outcome::Failed(libc::EPERM)),
-            (DONE, false, Outcome::Done),
-            (Some(Outcome::NotFound), false, Outcome::NotFound),
-            (None, false, Outcome::Failed(libc::ENOBUFS)),
+        for (answer, repeated, expected) in [
+            (DONE, false, Outcome::Unknown { exists: true }),
+            (Some(Outcome::NotFound), false, Outcome::Unknown { exists: false }),
+            (EPERM, false, Outcome::Failed(libc::EPERM)),
+            (DONE, true, Outcome::Done),
+            (Some(Outcome::NotFound), true, Outcome::NotFound),
+            (None, true, Outcome::Failed(libc::ENOBUFS)),
         ] {
-            assert_eq!(second_answer(answer, creation), expected);
+            assert_eq!(second_answer(answer, repeated), expected);
         }
     }
 }

@@ -251,7 +251,10 @@ impl NewEntry {
         let tuples = [Some(self.orig), self.reply, self.master];
         let families = tuples.into_iter().flatten().map(|tuple| tuple.family());
         let family = self.orig.family();
-        let same = families.into_iter().all(|other| other == family);
+        let ranges = [self.src_nat, self.dst_nat].into_iter().flatten();
+        let ends = ranges.filter_map(|range| range.addresses).flat_map(|(a, b)| [a, b]);
+        let ends = ends.map(|address| Some(Family::of(address)));
+        let same = families.into_iter().chain(ends).all(|other| other == family);
         family.filter(|_| same).ok_or_else(mixed_families)
     }
 
@@ -287,7 +290,7 @@ impl Change {
 }
 
 pub(crate) fn mixed_families() -> Error {
-    Error::Invalid("the addresses of a tuple must be of one family".into())
+    Error::Invalid("the addresses of an entry must be of one family".into())
 }
 
 #[cfg(test)]
@@ -323,6 +326,9 @@ mod tests {
         assert!(entry(tuple("10.0.0.1", "::1")).family().is_err());
         assert!(entry(v4).reply(v6).family().is_err());
         assert!(entry(v6).master(v4).family().is_err());
+        let v6_range = NatRange::address("::1".parse().unwrap());
+        assert!(entry(v4).dst_nat(v6_range).family().is_err());
+        assert!(entry(v6).dst_nat(v6_range).family().is_ok());
     }
 
     #[test]

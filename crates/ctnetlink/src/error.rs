@@ -306,6 +306,10 @@ fn remedy_suffix(operation: Operation, errno: Option<i32>) -> String {
              run as root"
         }
         (O::Open, libc::EINVAL) => "the file is not a network namespace",
+        (O::Update, libc::EPERM) => {
+            "the entry's timeout is fixed (FIXED_TIMEOUT); or CAP_NET_ADMIN is missing in the user \
+             namespace that owns the network namespace"
+        }
         (_, libc::EPERM) => {
             "this needs CAP_NET_ADMIN in the user namespace that owns the network namespace: run as \
              root, grant the capability, or work in a namespace of your own (`unshare -Urn`)"

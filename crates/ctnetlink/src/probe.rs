@@ -33,7 +33,7 @@ pub(crate) fn capabilities(
         errno => return Err(Error::kernel(OPERATION, errno.unwrap_or(libc::EINVAL))),
     }
     let flush_filter = command.request(OPERATION, probe::flush_filter(), |_| Ok(()));
-    let flush_filter = refusal(flush_filter)? != Some(libc::ENOENT);
+    let flush_filter = matches!(refusal(flush_filter)?, Some(libc::EINVAL | libc::EOPNOTSUPP));
     let known = |request| -> Result<bool> {
         let mut command = Command::new(namespace.socket()?);
         Ok(refusal(command.first(OPERATION, request))?.is_some())
@@ -132,11 +132,11 @@ impl Scratch {
         Tuple::with_ports(self.protocol, self.client, self.frontend)
     }
 
-    fn create(&self, marks: bool) -> Result<Vec<u8>> {
+    fn create(&self) -> Result<Vec<u8>> {
         let reply = Tuple::with_ports(self.protocol, self.backend, self.client);
         let mut new = NewEntry::new(self.orig(), Duration::from_secs(600)).reply(reply);
         new = new.status(self.status);
-        if marks && self.mark != 0 {
+        if self.mark != 0 {
             new = new.mark(self.mark);
         }
         if self.zone != 0 {
@@ -218,7 +218,8 @@ type AllTrust = [(Trust, Trust); KernelCriterion::ALL.len()];
 fn try_out() -> Result<(AllTrust, bool)> {
     let mut command = Command::new(Socket::open()?);
     let mut trust = [(Trust::Untested, Trust::Untested); KernelCriterion::ALL.len()];
-    let marks = fill(&mut command)?;
+    fill(&mut command)?;
+    let marks = carries_marks(&mut command)?;
     for (criterion, slot) in KernelCriterion::ALL.into_iter().zip(&mut trust) {
         for family in Family::ALL {
             let Some((trial, expected)) = trial(criterion, family) else { continue };
@@ -243,22 +244,27 @@ fn both(so_far: Trust, now: Trust) -> Trust {
     }
 }
 
-/// Creates what is missing of both tables. False if the kernel has no marks.
-fn fill(command: &mut Command) -> Result<bool> {
-    let mut marks = true;
+/// Creates what is missing of both tables.
+fn fill(command: &mut Command) -> Result<()> {
     for family in Family::ALL {
         for entry in table(family) {
-            let created = refusal(command.request(OPERATION, entry.create(marks)?, |_| Ok(())))?;
-            match created {
+            match refusal(command.request(OPERATION, entry.create()?, |_| Ok(())))? {
                 None | Some(libc::EEXIST) => {}
-                Some(libc::EOPNOTSUPP) if entry.mark != 0 && marks => {
-                    marks = false;
-                    command.request(OPERATION, entry.create(false)?, |_| Ok(()))?;
-                }
                 Some(errno) => return Err(Error::kernel(OPERATION, errno)),
             }
         }
     }
+    Ok(())
+}
+
+/// A kernel without `CONFIG_NF_CONNTRACK_MARK` ignores a mark at creation, and shows none.
+fn carries_marks(command: &mut Command) -> Result<bool> {
+    let mut marks = false;
+    let key = Key::orig(table(Family::Ipv4)[0].orig());
+    command.request(OPERATION, entry::get(&key)?, |message| {
+        marks = FlowRef::parse(message.payload).is_ok_and(|flow| flow.mark().is_some());
+        Ok(())
+    })?;
     Ok(marks)
 }
 

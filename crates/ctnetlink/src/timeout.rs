@@ -159,7 +159,7 @@ pub(crate) fn list(command: &mut Command) -> Result<Vec<TimeoutPolicy>> {
 
 pub(crate) fn get(command: &mut Command, name: &str) -> Result<TimeoutPolicy> {
     let mut found = None;
-    command.request(OPERATION, request::get(name), |message| {
+    command.request(OPERATION, request::get(name)?, |message| {
         found = Some(TimeoutPolicy::parse(message)?);
         Ok(())
     })?;

@@ -61,6 +61,11 @@ pub const IPCTNL_MSG_TIMEOUT_DEFAULT_SET: u8 = 3;
 /// `IPCTNL_MSG_TIMEOUT_DEFAULT_GET`.
 pub const IPCTNL_MSG_TIMEOUT_DEFAULT_GET: u8 = 4;
 
+/// Longest name of a helper, without its NUL (`NF_CT_HELPER_NAME_LEN` is 16).
+pub const HELPER_NAME_MAX: usize = 15;
+/// Longest name of a timeout policy, without its NUL (`CTNL_TIMEOUT_NAME_MAX` is 32).
+pub const TIMEOUT_NAME_MAX: usize = 31;
+
 /// The top-level attributes of a conntrack message (`enum ctattr_type`).
 pub mod cta {
     /// Original direction tuple, nest of [`tuple`](super::tuple).

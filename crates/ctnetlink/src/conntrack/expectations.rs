@@ -77,12 +77,12 @@ impl Conntrack {
     /// # Errors
     ///
     /// [`is_permission_denied`](crate::Error::is_permission_denied). A name nobody has is no
-    /// error; an empty one is.
+    /// error; one that is empty, too long or has a NUL in it is.
     pub fn delete_expectations_of_helper(&self, helper: &str) -> Result<()> {
         if helper.is_empty() {
             return Err(crate::Error::Invalid("expectation: the helper's name is empty".into()));
         }
-        expect::act(&mut self.command(), request::delete_by_helper(helper))
+        expect::act(&mut self.command(), request::delete_by_helper(helper)?)
     }
 
     /// Deletes **every** expectation.

@@ -138,10 +138,13 @@ impl Conntrack {
 
     /// Finds out what the running kernel filters, flushes, counts and stamps.
     ///
-    /// Questions that can be asked in place are asked here; none of them can change anything on
-    /// any kernel. Whether filters select what they say is tried out in a scratch namespace with a
+    /// Questions that can be asked in place are asked here; none of them can change the
+    /// table on any kernel. Whether filters select what they say is tried out in a scratch namespace with a
     /// table of its own, on a scratch thread, which needs `CAP_SYS_ADMIN`; where that is refused,
-    /// the answer says so. It takes a dozen dumps, so keep the result.
+    /// the answer says so. It takes some twenty dumps, so keep the result.
+    ///
+    /// Asking for timeout policies can make the kernel load `nfnetlink_cttimeout`, as any request to
+    /// an absent subsystem makes it try.
     ///
     /// # Errors
     ///
@@ -406,7 +409,8 @@ fn pinned_delete<B: AsRef<[u8]>>(flow: &Flow<B>) -> Result<Vec<u8>> {
 pub struct Deletions {
     /// Deleted.
     pub deleted: u64,
-    /// Gone already, or replaced.
+    /// Gone already, or replaced. After an overrun of the receive buffer, which the default buffer
+    /// excludes, also deletes of our own whose answer was lost.
     pub already_gone: u64,
     /// Position and errno of each entry that could not be deleted; `EINVAL` for one without an id,
     /// which cannot be told from its successor.

@@ -34,7 +34,7 @@ impl Conntrack {
     /// `EEXIST`; `EINVAL` for a name of more than 31 bytes; `EOPNOTSUPP` for a protocol without
     /// timeouts.
     pub fn create_timeout_policy(&self, policy: &TimeoutPolicy) -> Result<()> {
-        timeout::act(&mut self.command(), request::create(policy, false))
+        timeout::act(&mut self.command(), request::create(policy, false)?)
     }
 
     /// Creates a policy, or changes the one of the same name and protocols.
@@ -43,7 +43,7 @@ impl Conntrack {
     ///
     /// `EINVAL` if the one that exists is for other protocols.
     pub fn replace_timeout_policy(&self, policy: &TimeoutPolicy) -> Result<()> {
-        timeout::act(&mut self.command(), request::create(policy, true))
+        timeout::act(&mut self.command(), request::create(policy, true)?)
     }
 
     /// Deletes a policy.
@@ -55,7 +55,7 @@ impl Conntrack {
         if name.is_empty() {
             return Err(Error::Invalid("timeout policy: the name is empty".into()));
         }
-        timeout::act(&mut self.command(), request::delete(Some(name)))
+        timeout::act(&mut self.command(), request::delete(name)?)
     }
 
     /// Deletes **every** policy that is not in use.
@@ -64,7 +64,7 @@ impl Conntrack {
     ///
     /// [`is_permission_denied`](Error::is_permission_denied).
     pub fn flush_timeout_policies(&self) -> Result<()> {
-        timeout::act(&mut self.command(), request::delete(None))
+        timeout::act(&mut self.command(), request::flush())
     }
 
     /// The namespace's own timeouts of a protocol: what the `nf_conntrack_*_timeout*` sysctls say.

@@ -40,8 +40,9 @@ impl Conntrack {
     /// Zeroes the counters of the entries a filter matches, and hands over each as it was before.
     /// Returns how many.
     ///
-    /// What matches is decided here, by a plain dump; then each is read and zeroed by reply tuple
-    /// and zone. A filtered dump that zeroes would leave the decision to the kernel.
+    /// The callback may use the handle. What matches is decided here, by a plain dump; then each is
+    /// read and zeroed by reply tuple and zone. (The kernel does not look at the id here: an entry
+    /// that was re-created meanwhile with the same reply tuple is zeroed, and handed over.) A filtered dump that zeroes would leave the decision to the kernel.
     ///
     /// # Errors
     ///
@@ -57,7 +58,10 @@ impl Conntrack {
                 entry::append_zero(&mut datagram, flow)?;
             }
             if starts.len() == LIMIT || (flow.is_none() && !starts.is_empty()) {
-                zeroed += self.zero_batch(&mut datagram, &starts, &mut each)?;
+                let (flows, result) = self.zero_batch(&mut datagram, &starts);
+                zeroed += flows.len() as u64;
+                flows.into_iter().for_each(&mut each);
+                result?;
                 datagram.clear();
                 starts.clear();
             }
@@ -67,33 +71,43 @@ impl Conntrack {
         }
     }
 
-    fn zero_batch(
-        &self,
-        datagram: &mut [u8],
-        starts: &[usize],
-        each: &mut impl FnMut(Flow),
-    ) -> Result<u64> {
+    /// The entries as they were, also those before and after one that failed: their counters are
+    /// zero now. They are handed over by the caller, after the lock is released.
+    fn zero_batch(&self, datagram: &mut [u8], starts: &[usize]) -> (Vec<Flow>, Result<()>) {
         let mut command = self.command();
         let first = command.reserve(starts.len());
         for (sequence, start) in (first..).zip(starts) {
             request::seal(&mut datagram[*start..], sequence, false);
         }
-        let mut zeroed = 0;
-        let lost = command.exchange(Operation::Zero, datagram, |sequence, reply| {
+        let mut flows = Vec::with_capacity(starts.len());
+        let mut result = Ok(());
+        let exchanged = command.exchange(Operation::Zero, datagram, |sequence, reply| {
             if sequence.wrapping_sub(first) as usize >= starts.len() {
                 return Ok(());
             }
-            match reply {
-                Reply::Data(message) => {
-                    zeroed += 1;
-                    each(owned(Operation::Zero, &message)?);
-                    Ok(())
-                }
-                Reply::Error(error) if !error.is_not_found() => Err(error),
-                _ => Ok(()),
+            let failed = match reply {
+                Reply::Data(message) => match owned(Operation::Zero, &message) {
+                    Ok(flow) => {
+                        flows.push(flow);
+                        return Ok(());
+                    }
+                    Err(error) => error,
+                },
+                Reply::Error(error) if !error.is_not_found() => error,
+                _ => return Ok(()),
+            };
+            if result.is_ok() {
+                result = Err(failed);
             }
-        })?;
-        // Their counters are zero now, and what they were is lost: that has to be said.
-        if lost { Err(Error::Overrun { operation: Operation::Zero }) } else { Ok(zeroed) }
+            Ok(())
+        });
+        // The counters of lost answers are zero now, and what they were is gone: that has to be
+        // said.
+        let complete = match exchanged {
+            Ok(false) => result,
+            Ok(true) => result.and(Err(Error::Overrun { operation: Operation::Zero })),
+            Err(error) => Err(error),
+        };
+        (flows, complete)
     }
 }

@@ -167,7 +167,7 @@ fn append_change(attributes: &mut Vec<DefaultNla>, change: &Change) -> Result<()
     }
     attributes.extend(change.state.map(|state| protocol_state(&state)));
     if let Some(name) = &change.helper {
-        attributes.push(nest(cta::HELP, &[text(cta::HELP_NAME, name)]));
+        attributes.push(nest(cta::HELP, &[text(cta::HELP_NAME, name, uapi::HELPER_NAME_MAX)?]));
     }
     attributes.extend(change.seq_adj_orig.map(|adj| seq_adj(cta::SEQ_ADJ_ORIG, adj)));
     attributes.extend(change.seq_adj_reply.map(|adj| seq_adj(cta::SEQ_ADJ_REPLY, adj)));

@@ -42,8 +42,9 @@ fn keyed(message: u8, key: &ExpectKey) -> Result<Vec<u8>> {
 }
 
 /// Removes every expectation of one helper.
-pub(crate) fn delete_by_helper(helper: &str) -> Vec<u8> {
-    head(uapi::IPCTNL_MSG_EXP_DELETE, 0).bytes(vec![text(x::HELP_NAME, helper)])
+pub(crate) fn delete_by_helper(helper: &str) -> Result<Vec<u8>> {
+    let name = text(x::HELP_NAME, helper, uapi::HELPER_NAME_MAX)?;
+    Ok(head(uapi::IPCTNL_MSG_EXP_DELETE, 0).bytes(vec![name]))
 }
 
 /// Removes every expectation.
@@ -62,10 +63,10 @@ pub(crate) fn create(new: &NewExpectation, or_update: bool) -> Result<Vec<u8>> {
         be32(x::CLASS, new.class),
     ];
     if let Some(name) = &new.helper {
-        attributes.push(text(x::HELP_NAME, name));
+        attributes.push(text(x::HELP_NAME, name, uapi::HELPER_NAME_MAX)?);
     }
     if let Some(name) = &new.function {
-        attributes.push(text(x::FN, name));
+        attributes.push(text(x::FN, name, uapi::TIMEOUT_NAME_MAX)?);
     }
     if let Some((reply_direction, to)) = &new.nat {
         let members = [be32(1, u32::from(*reply_direction)), tuple(2, to)];

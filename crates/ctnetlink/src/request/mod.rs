@@ -24,6 +24,7 @@ use netlink_packet_netfilter::{
     NetfilterSubsystem,
 };
 
+use crate::error::{Error, Result};
 use crate::proto::Protocol;
 use crate::tuple::Tuple;
 use crate::uapi::tuple as t;
@@ -102,9 +103,18 @@ pub(crate) fn byte(kind: u16, value: u8) -> DefaultNla {
     DefaultNla::new(kind, vec![value])
 }
 
-/// A NUL-terminated text.
-pub(crate) fn text(kind: u16, value: &str) -> DefaultNla {
-    DefaultNla::new(kind, [value.as_bytes(), b"\0"].concat())
+/// A NUL-terminated text of at most so many bytes.
+///
+/// Checked here and not left to the kernel: an attribute that does not fit its 16-bit length is
+/// skipped, and a delete by name without its name removes everything; and the kernel compares up
+/// to the first NUL, which would name something else.
+pub(crate) fn text(kind: u16, value: &str, most: usize) -> Result<DefaultNla> {
+    if value.len() > most || value.contains('\0') {
+        return Err(Error::Invalid(format!(
+            "the name {value:.40?} is none: at most {most} bytes, and no NUL in it"
+        )));
+    }
+    Ok(DefaultNla::new(kind, [value.as_bytes(), b"\0"].concat()))
 }
 
 /// A whole tuple as a nest of this number.

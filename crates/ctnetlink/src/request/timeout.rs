@@ -3,6 +3,7 @@
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 
 use super::{Head, be16, be32, byte, nest, text};
+use crate::error::Result;
 use crate::proto::Protocol;
 use crate::timeout::{TimeoutPolicy, Timeouts};
 use crate::tuple::Family;
@@ -19,28 +20,34 @@ fn data(timeouts: &Timeouts) -> DefaultNla {
 }
 
 /// Creates a policy; with `replace`, updates the one of this name.
-pub(crate) fn create(policy: &TimeoutPolicy, replace: bool) -> Vec<u8> {
+pub(crate) fn create(policy: &TimeoutPolicy, replace: bool) -> Result<Vec<u8>> {
+    let name = text(x::NAME, &policy.name, uapi::TIMEOUT_NAME_MAX)?;
     let flags = if replace { NLM_F_CREATE | NLM_F_REPLACE } else { NLM_F_CREATE | NLM_F_EXCL };
-    Head { flags, ..head(uapi::IPCTNL_MSG_TIMEOUT_NEW) }.bytes(vec![
-        text(x::NAME, &policy.name),
+    Ok(Head { flags, ..head(uapi::IPCTNL_MSG_TIMEOUT_NEW) }.bytes(vec![
+        name,
         be16(x::L3PROTO, policy.family.number().into()),
         byte(x::L4PROTO, policy.protocol.0),
         data(&policy.timeouts),
-    ])
+    ]))
 }
 
-pub(crate) fn get(name: &str) -> Vec<u8> {
-    head(uapi::IPCTNL_MSG_TIMEOUT_GET).bytes(vec![text(x::NAME, name)])
+pub(crate) fn get(name: &str) -> Result<Vec<u8>> {
+    let name = text(x::NAME, name, uapi::TIMEOUT_NAME_MAX)?;
+    Ok(head(uapi::IPCTNL_MSG_TIMEOUT_GET).bytes(vec![name]))
 }
 
 pub(crate) fn dump() -> Vec<u8> {
     Head { flags: NLM_F_DUMP, ..head(uapi::IPCTNL_MSG_TIMEOUT_GET) }.bytes(Vec::new())
 }
 
-/// Deletes one policy, or all that are not in use.
-pub(crate) fn delete(name: Option<&str>) -> Vec<u8> {
-    let attributes = name.iter().map(|name| text(x::NAME, name)).collect();
-    head(uapi::IPCTNL_MSG_TIMEOUT_DELETE).bytes(attributes)
+pub(crate) fn delete(name: &str) -> Result<Vec<u8>> {
+    let name = text(x::NAME, name, uapi::TIMEOUT_NAME_MAX)?;
+    Ok(head(uapi::IPCTNL_MSG_TIMEOUT_DELETE).bytes(vec![name]))
+}
+
+/// Deletes all that are not in use.
+pub(crate) fn flush() -> Vec<u8> {
+    head(uapi::IPCTNL_MSG_TIMEOUT_DELETE).bytes(Vec::new())
 }
 
 pub(crate) fn default_set(family: Family, protocol: Protocol, timeouts: &Timeouts) -> Vec<u8> {
