@@ -95,6 +95,26 @@ impl Command {
         }
     }
 
+    /// A request that is answered with one message.
+    pub(crate) fn fetch<T>(
+        &mut self,
+        operation: Operation,
+        request: Vec<u8>,
+        read: impl Fn(&Message<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut found = None;
+        self.request(operation, request, |message| {
+            found = Some(read(message)?);
+            Ok(())
+        })?;
+        found.ok_or(Error::NoAnswer { operation, seconds: 0 })
+    }
+
+    /// A request that is only acknowledged.
+    pub(crate) fn act(&mut self, operation: Operation, request: Vec<u8>) -> Result<()> {
+        self.request(operation, request, |_| Ok(()))
+    }
+
     /// The start of a dump: whether the kernel refuses it. What it dumps is not looked at, and the
     /// socket is of no use afterwards.
     pub(crate) fn first(&mut self, operation: Operation, mut request: Vec<u8>) -> Result<()> {

@@ -179,8 +179,8 @@ impl Expectation {
                 x::ID => id = a.be32(),
                 x::FLAGS => flags = a.be32().unwrap_or(0),
                 x::CLASS => class = a.be32().unwrap_or(0),
-                x::HELP_NAME => helper = Some(text(a.value)),
-                x::FN => function = Some(text(a.value)),
+                x::HELP_NAME => helper = Some(a.text().into_owned()),
+                x::FN => function = Some(a.text().into_owned()),
                 x::NAT => nat = parse_nat(a.value, family),
                 _ => {}
             }
@@ -199,11 +199,6 @@ impl Expectation {
             function: function.filter(|name| !name.is_empty()),
         })
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(name).into_owned()
 }
 
 fn parse_nat(value: &[u8], family: Family) -> Option<(bool, Tuple)> {
@@ -230,17 +225,12 @@ pub(crate) fn list(command: &mut Command, master: Option<&Tuple>) -> Result<Vec<
 }
 
 pub(crate) fn get(command: &mut Command, key: &ExpectKey) -> Result<Expectation> {
-    let mut found = None;
-    command.request(OPERATION, request::get(key)?, |message| {
-        found = Some(parse(message.payload)?);
-        Ok(())
-    })?;
-    found.ok_or(Error::NoAnswer { operation: OPERATION, seconds: 0 })
+    command.fetch(OPERATION, request::get(key)?, |message| parse(message.payload))
 }
 
 /// A request that is only acknowledged.
 pub(crate) fn act(command: &mut Command, request: Vec<u8>) -> Result<()> {
-    command.request(OPERATION, request, |_| Ok(()))
+    command.act(OPERATION, request)
 }
 
 #[cfg(test)]

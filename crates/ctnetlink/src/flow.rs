@@ -245,7 +245,7 @@ impl<B: AsRef<[u8]>> Flow<B> {
     #[inline]
     pub fn helper(&self) -> Option<Cow<'_, str>> {
         let value = self.value(cta::HELP)?;
-        Attributes::find(value, cta::HELP_NAME).map(|attribute| name(attribute.value))
+        Attributes::find(value, cta::HELP_NAME).map(|attribute| attribute.text())
     }
 
     /// Original tuple of the entry that expected this one.
@@ -276,7 +276,7 @@ impl<B: AsRef<[u8]>> Flow<B> {
     #[inline]
     pub fn security_context(&self) -> Option<Cow<'_, str>> {
         let value = self.value(cta::SECCTX)?;
-        Attributes::find(value, cta::SECCTX_NAME).map(|attribute| name(attribute.value))
+        Attributes::find(value, cta::SECCTX_NAME).map(|attribute| attribute.text())
     }
 
     /// Reference count in the kernel: 1 in a dump, 2 when fetched alone. Absent in events.
@@ -339,11 +339,6 @@ impl<B: AsRef<[u8]>> fmt::Display for Flow<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.line().fmt(f)
     }
-}
-
-/// A name the kernel sent, without the NUL behind it.
-fn name(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default())
 }
 
 impl<B: AsRef<[u8]>> fmt::Debug for Flow<B> {

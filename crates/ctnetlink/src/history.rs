@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::desired::{DesiredState, Frontend};
+use crate::desired::{DesiredState, Frontend, ServicePort};
 use crate::tuple::Family;
 
 /// The reconciler's memory between runs: pure state, no I/O.
@@ -49,16 +49,11 @@ impl History {
         let Some(previous) = &self.previous else { return Vec::new() };
         let mut vanished = Vec::new();
         for family in Family::ALL {
-            let of_family = |state: &'_ DesiredState| {
-                state
-                    .services()
-                    .iter()
-                    .filter(move |s| s.exists_in(family))
-                    .cloned()
-                    .collect::<Vec<_>>()
-            };
-            let live: HashSet<_> = of_family(desired).into_iter().map(|s| s.key).collect();
-            for service in of_family(previous).iter().filter(|s| !live.contains(&s.key)) {
+            let exists = |service: &&ServicePort| service.exists_in(family);
+            let live = desired.services().iter().filter(exists);
+            let live: HashSet<_> = live.map(|service| &service.key).collect();
+            let gone = previous.services().iter().filter(exists).filter(|s| !live.contains(&s.key));
+            for service in gone {
                 vanished.extend(service.frontends().filter(|f| f.family() == family));
             }
         }

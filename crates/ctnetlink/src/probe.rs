@@ -28,11 +28,11 @@ pub(crate) fn capabilities(
     command: &mut Command,
     totals: Totals,
 ) -> Result<Capabilities> {
-    match refusal(command.request(OPERATION, probe::control(), |_| Ok(())))? {
+    match refusal(command.act(OPERATION, probe::control()))? {
         Some(libc::ENOENT) => {}
         errno => return Err(Error::kernel(OPERATION, errno.unwrap_or(libc::EINVAL))),
     }
-    let flush_filter = command.request(OPERATION, probe::flush_filter(), |_| Ok(()));
+    let flush_filter = command.act(OPERATION, probe::flush_filter());
     let flush_filter = matches!(refusal(flush_filter)?, Some(libc::EINVAL | libc::EOPNOTSUPP));
     let known = |request| -> Result<bool> {
         let mut command = Command::new(namespace.socket()?);
@@ -294,7 +294,7 @@ fn try_flush(
     family: Family,
     expected: Selection,
 ) -> Result<Trust> {
-    let result = command.request(OPERATION, trial.flush(family), |_| Ok(()));
+    let result = command.act(OPERATION, trial.flush(family));
     if let Some(errno) = refusal(result)? {
         return Ok(Trust::Refused(errno));
     }

@@ -74,8 +74,7 @@ fn extended_ack(message: &Message<'_>) -> (Option<String>, Option<u32>) {
     for attribute in Attributes::new(tlvs).readable() {
         match attribute.kind {
             ATTR_MSG => {
-                let words = attribute.value.split(|byte| *byte == 0).next().unwrap_or_default();
-                text = Some(String::from_utf8_lossy(words).into_owned());
+                text = Some(attribute.text().into_owned());
             }
             ATTR_OFFS => offset = attribute.bytes().map(u32::from_ne_bytes),
             _ => {}

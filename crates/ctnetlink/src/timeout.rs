@@ -126,11 +126,10 @@ impl TimeoutPolicy {
     fn parse(message: &Message<'_>) -> Result<TimeoutPolicy> {
         let attributes = message.payload.get(NFGENMSG_LEN..).unwrap_or_default();
         let find = |kind| Attributes::find(attributes, kind);
-        let name = find(x::NAME).map(|a| a.value).unwrap_or_default();
-        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let name = find(x::NAME).map(|a| a.text().into_owned()).unwrap_or_default();
         let family = find(x::L3PROTO).and_then(|a| a.be16()).and_then(|n| u8::try_from(n).ok());
         Ok(TimeoutPolicy {
-            name: String::from_utf8_lossy(name).into_owned(),
+            name,
             // The kernel accepts any number; what is no address family is shown as IPv4.
             family: family.and_then(Family::from_number).unwrap_or(Family::Ipv4),
             protocol: Protocol(find(x::L4PROTO).and_then(|a| a.u8()).unwrap_or(0)),
@@ -158,12 +157,7 @@ pub(crate) fn list(command: &mut Command) -> Result<Vec<TimeoutPolicy>> {
 }
 
 pub(crate) fn get(command: &mut Command, name: &str) -> Result<TimeoutPolicy> {
-    let mut found = None;
-    command.request(OPERATION, request::get(name)?, |message| {
-        found = Some(TimeoutPolicy::parse(message)?);
-        Ok(())
-    })?;
-    found.ok_or(Error::NoAnswer { operation: OPERATION, seconds: 0 })
+    command.fetch(OPERATION, request::get(name)?, TimeoutPolicy::parse)
 }
 
 pub(crate) fn default_get(
@@ -171,17 +165,14 @@ pub(crate) fn default_get(
     family: Family,
     protocol: Protocol,
 ) -> Result<Timeouts> {
-    let mut found = None;
-    command.request(OPERATION, request::default_get(family, protocol), |message| {
-        found = Some(timeouts(message.payload.get(NFGENMSG_LEN..).unwrap_or_default()));
-        Ok(())
-    })?;
-    found.ok_or(Error::NoAnswer { operation: OPERATION, seconds: 0 })
+    command.fetch(OPERATION, request::default_get(family, protocol), |message| {
+        Ok(timeouts(message.payload.get(NFGENMSG_LEN..).unwrap_or_default()))
+    })
 }
 
 /// A request that is only acknowledged.
 pub(crate) fn act(command: &mut Command, request: Vec<u8>) -> Result<()> {
-    command.request(OPERATION, request, |_| Ok(()))
+    command.act(OPERATION, request)
 }
 
 #[cfg(test)]

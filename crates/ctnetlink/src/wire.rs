@@ -5,6 +5,8 @@
 //! why it is not `netlink-packet-core`'s `NlasIterator` (five times the instructions for the
 //! same walk).
 
+use std::borrow::Cow;
+
 use crate::error::DecodeError;
 
 /// Size of `struct nlmsghdr`.
@@ -238,6 +240,11 @@ impl<'a> Attribute<'a> {
     #[inline]
     pub fn bytes<const N: usize>(&self) -> Option<[u8; N]> {
         self.value.first_chunk::<N>().copied()
+    }
+
+    /// A text of the kernel, without the NUL behind it. Bytes that are no UTF-8 are replaced.
+    pub(crate) fn text(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.value.split(|byte| *byte == 0).next().unwrap_or_default())
     }
 
     /// The attributes inside this one.

@@ -199,12 +199,7 @@ impl Conntrack {
     }
 
     fn fetch(&self, operation: Operation, request: Vec<u8>) -> Result<Flow> {
-        let mut found = None;
-        self.command().request(operation, request, |message| {
-            found = Some(owned(operation, message)?);
-            Ok(())
-        })?;
-        found.ok_or(Error::NoAnswer { operation, seconds: 0 })
+        self.command().fetch(operation, request, |message| owned(operation, message))
     }
 
     /// Creates an entry.
@@ -261,7 +256,7 @@ impl Conntrack {
     }
 
     fn act(&self, operation: Operation, request: Vec<u8>) -> Result<()> {
-        self.command().request(operation, request, |_| Ok(()))
+        self.command().act(operation, request)
     }
 
     /// Removes **every** entry of a family.
