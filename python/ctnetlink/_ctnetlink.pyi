@@ -357,5 +357,5 @@ class Deletions:
     def already_gone(self) -> int:
         """Gone before, or re-created toward another backend."""
     @property
-    def failed(self) -> list[tuple[int, int]]:
-        """Position and errno of each entry that could not be deleted."""
+    def failed(self) -> list[tuple[int, BaseException]]:
+        """Position of each entry that could not be deleted, and the exception that says why."""

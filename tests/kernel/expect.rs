@@ -52,14 +52,18 @@ fn life_of_an_expectation() {
             assert_eq!(errno(ct.create_expectation(&new)), libc::ENOENT, "no master");
             ct.create(&NewEntry::new(master, LIFE)).unwrap();
             assert_eq!(errno(ct.create_expectation(&new)), libc::EOPNOTSUPP, "no helper");
-            assert_eq!(ct.expectations_of(&master).unwrap(), [], "no helper: no answer, no hang");
+            assert_eq!(
+                ct.expectations_of(&Key::orig(master)).unwrap(),
+                [],
+                "no helper: no answer, no hang"
+            );
             ct.delete_key(&Key::orig(master)).unwrap();
-            assert_eq!(errno(ct.expectations_of(&master)), libc::ENOENT);
+            assert_eq!(errno(ct.expectations_of(&Key::orig(master))), libc::ENOENT);
 
             ct.create(&NewEntry::new(master, LIFE).helper("ftp")).unwrap();
             ct.create_expectation(&new).unwrap();
             assert_eq!(errno(ct.create_expectation(&new)), libc::EEXIST);
-            let listed = ct.expectations_of(&master).unwrap();
+            let listed = ct.expectations_of(&Key::orig(master)).unwrap();
             assert_eq!(listed.len(), 1);
             let one = &listed[0];
             assert_eq!((one.master, one.tuple), (master, expected));
@@ -110,6 +114,24 @@ fn what_creation_refuses() {
             );
             ct.flush_expectations().unwrap();
             assert_eq!(ct.expectations().unwrap(), []);
+        }
+    });
+}
+
+/// The same master in three zones, an expectation in one of them: the zone goes along.
+#[test]
+fn a_master_is_found_in_its_zone() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        for Net { master, expected, mask } in nets() {
+            for zone in [0, 7, 9] {
+                ct.create(&NewEntry::new(master, LIFE).zone(zone).helper("ftp")).unwrap();
+            }
+            ct.create_expectation(&NewExpectation::new(master, expected, mask).zone(7)).unwrap();
+            let of = |zone| ct.expectations_of(&Key::orig(master).zone(zone)).unwrap().len();
+            assert_eq!([of(0), of(7), of(9)], [0, 1, 0]);
+            assert_eq!(ct.expectations_of(&Key::orig(master)).unwrap(), []);
+            assert_eq!(errno(ct.expectations_of(&Key::orig(master).zone(8))), libc::ENOENT);
         }
     });
 }

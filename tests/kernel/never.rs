@@ -146,8 +146,7 @@ fn a_delete_by_name_never_widens() {
         let policy = ctnetlink::TimeoutPolicy::new(
             "keep",
             Family::Ipv4,
-            Protocol::UDP,
-            ctnetlink::Timeouts::new(),
+            ctnetlink::Timeouts::of(Protocol::UDP),
         );
         let created = ct.create_timeout_policy(&policy);
         for length in [32, 65_527, 65_530, 65_531, 65_532, 65_535, 70_000] {

@@ -13,7 +13,7 @@ fn errno<T>(result: Result<T, Error>) -> i32 {
 }
 
 fn udp(replied: u64) -> Timeouts {
-    Timeouts::new().set(Protocol::UDP, "REPLIED", Duration::from_secs(replied)).unwrap()
+    Timeouts::of(Protocol::UDP).set("REPLIED", Duration::from_secs(replied)).unwrap()
 }
 
 #[test]
@@ -23,12 +23,15 @@ fn life_of_a_policy() {
         assert_eq!(ct.timeout_policies().unwrap(), []);
         for family in Family::ALL {
             let name = format!("dns-{family}");
-            let policy = TimeoutPolicy::new(&name, family, Protocol::UDP, udp(77));
+            let policy = TimeoutPolicy::new(&name, family, udp(77));
             ct.create_timeout_policy(&policy).unwrap();
             assert_eq!(errno(ct.create_timeout_policy(&policy)), libc::EEXIST);
             let read = ct.timeout_policy(&name).unwrap();
-            assert_eq!((read.family, read.protocol, read.users), (family, Protocol::UDP, Some(1)));
-            let state = |policy: &TimeoutPolicy, state| policy.timeouts.get(Protocol::UDP, state);
+            assert_eq!(
+                (read.family, read.timeouts.protocol(), read.users),
+                (family, Protocol::UDP, Some(1))
+            );
+            let state = |policy: &TimeoutPolicy, state| policy.timeouts.get(state);
             assert_eq!(state(&read, "REPLIED"), Some(Duration::from_secs(77)));
             assert!(state(&read, "UNREPLIED").is_some(), "what is not said has its default");
 
@@ -36,7 +39,7 @@ fn life_of_a_policy() {
                 .unwrap();
             let read = ct.timeout_policy(&name).unwrap();
             assert_eq!(state(&read, "REPLIED"), Some(Duration::from_secs(88)));
-            let other = TimeoutPolicy { protocol: Protocol::TCP, ..policy };
+            let other = TimeoutPolicy { timeouts: Timeouts::of(Protocol::TCP), ..policy };
             assert_eq!(errno(ct.replace_timeout_policy(&other)), libc::EINVAL);
         }
         assert_eq!(ct.timeout_policies().unwrap().len(), 2);
@@ -48,7 +51,7 @@ fn life_of_a_policy() {
         assert_eq!(ct.timeout_policies().unwrap(), []);
 
         let long = "n".repeat(32);
-        let policy = TimeoutPolicy::new(long, Family::Ipv4, Protocol::UDP, udp(1));
+        let policy = TimeoutPolicy::new(long, Family::Ipv4, udp(1));
         assert_eq!(errno(ct.create_timeout_policy(&policy)), libc::EINVAL);
     });
 }
@@ -68,7 +71,7 @@ fn every_protocol_has_its_states() {
             (Protocol(255), 1),
         ] {
             let defaults = ct.default_timeouts(Family::Ipv4, protocol).unwrap();
-            assert_eq!(defaults.iter(protocol).count(), states, "{protocol}");
+            assert_eq!(defaults.iter().count(), states, "{protocol}");
         }
     });
 }
@@ -78,15 +81,15 @@ fn defaults_are_the_sysctls() {
     in_netns(|| {
         let ct = Conntrack::open().unwrap();
         let sysctl = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream";
-        ct.set_default_timeouts(Family::Ipv4, Protocol::UDP, &udp(123)).unwrap();
+        ct.set_default_timeouts(Family::Ipv4, &udp(123)).unwrap();
         assert_eq!(std::fs::read_to_string(sysctl).unwrap().trim(), "123");
         let read = ct.default_timeouts(Family::Ipv4, Protocol::UDP).unwrap();
-        assert_eq!(read.get(Protocol::UDP, "REPLIED"), Some(Duration::from_secs(123)));
+        assert_eq!(read.get("REPLIED"), Some(Duration::from_secs(123)));
         let unknown = ct.default_timeouts(Family::Ipv4, Protocol(77));
         assert_eq!(errno(unknown), libc::EOPNOTSUPP);
-        let unknown = ct.set_default_timeouts(Family::Ipv4, Protocol(77), &udp(1));
+        let unknown = ct.set_default_timeouts(Family::Ipv4, &Timeouts::of(Protocol(77)));
         assert_eq!(errno(unknown), libc::EOPNOTSUPP);
-        let policy = TimeoutPolicy::new("x", Family::Ipv4, Protocol(77), udp(1));
+        let policy = TimeoutPolicy::new("x", Family::Ipv4, Timeouts::of(Protocol(77)));
         assert_eq!(errno(ct.create_timeout_policy(&policy)), libc::EOPNOTSUPP);
     });
 }

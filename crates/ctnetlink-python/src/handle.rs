@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ctnetlink::{Error, Profile, Reconciler};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyBaseException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -103,7 +103,8 @@ impl Conntrack {
             .collect::<PyResult<_>>()?;
         let done = self.detached(py, |ct| ct.delete_all(flows.iter().map(|flow| &flow.get().0)))?;
         let ctnetlink::Deletions { deleted, already_gone, failed, .. } = done;
-        Ok(Deletions { deleted, already_gone, failed })
+        let failed = failed.into_iter().map(|(at, error)| (at, raise(error).into_value(py)));
+        Ok(Deletions { deleted, already_gone, failed: failed.collect() })
     }
 
     #[pyo3(signature = (
@@ -221,15 +222,16 @@ impl Dump {
 pub(crate) struct Deletions {
     deleted: u64,
     already_gone: u64,
-    failed: Vec<(usize, i32)>,
+    failed: Vec<(usize, Py<PyBaseException>)>,
 }
 
 #[pymethods]
 impl Deletions {
     fn __repr__(&self) -> String {
         let Deletions { deleted, already_gone, failed } = self;
+        let failed = failed.len();
         format!(
-            "<ctnetlink.Deletions deleted={deleted} already_gone={already_gone} failed={failed:?}>"
+            "<ctnetlink.Deletions deleted={deleted} already_gone={already_gone} failed={failed}>"
         )
     }
 }

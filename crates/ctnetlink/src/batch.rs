@@ -17,7 +17,7 @@ pub(crate) const LIMIT: usize = 200;
 const GET: u16 = u16::from_be_bytes([NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET]);
 
 /// What became of one operation of a [`Batch`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Outcome {
     /// It is done.
@@ -25,15 +25,35 @@ pub enum Outcome {
     /// No such entry (`ENOENT`). For a delete: it had gone already, or was replaced by one toward
     /// another backend, which the kernel does not tell apart.
     NotFound,
-    /// The kernel refused with this errno.
-    Failed(i32),
-    /// The answer was lost in an overrun of the receive buffer, and repeating the operation could do
+    /// The kernel refused, or the request could not be sent.
+    Failed(Error),
+    /// The answer was lost (an overrun of the receive buffer), and repeating the operation could do
     /// harm: all that is known is whether the entry is there now. Never for a batch of
     /// [deletes](Batch::delete) alone, which is asked again.
     Unknown {
         /// The entry is there.
         exists: bool,
     },
+}
+
+impl Outcome {
+    /// It is done.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Outcome::Done)
+    }
+
+    /// No such entry.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Outcome::NotFound)
+    }
+
+    /// Why it failed, if it did.
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            Outcome::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 /// Operations to be sent together: a datagram for every 200 of them, and an outcome for each.
@@ -166,9 +186,9 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// When the first datagram as a whole was refused, for instance without `CAP_NET_ADMIN`: then
-    /// nothing is done. If that happens to a later one, its errno is the outcome of all that is
-    /// left.
+    /// When the first datagram could not be sent, or was refused as a whole, for instance without
+    /// `CAP_NET_ADMIN`: then nothing is done. If that happens to a later one, its error is the
+    /// outcome of all that is left.
     pub(crate) fn execute(
         &mut self,
         command: &mut Command,
@@ -186,12 +206,12 @@ impl Batch {
                     Ok(()) => {}
                     Err(error) if nth == 0 => return Err(error),
                     // Something was done before, which an error alone would hide.
-                    Err(error) => broken = Some(error.raw_os_error().unwrap_or(libc::EIO)),
+                    Err(error) => broken = Some(error),
                 }
             }
-            match broken {
+            match &broken {
                 None => outcomes.drain(..).for_each(|o| each(o.unwrap_or(Outcome::Done))),
-                Some(errno) => chunk.iter().for_each(|_| each(Outcome::Failed(errno))),
+                Some(error) => chunk.iter().for_each(|_| each(Outcome::Failed(error.clone()))),
             }
         }
         // The room is used again.
@@ -201,14 +221,17 @@ impl Batch {
     }
 }
 
-/// Sends one datagram. Requests without an answer have succeeded, except after an overrun.
+/// Sends one datagram. Requests without an answer have succeeded, except when answers were lost.
+///
+/// # Errors
+///
+/// Only if none of it was executed. Whatever is wrong with the answers ends in the outcomes.
 fn send(
     command: &mut Command,
     datagram: &mut [u8],
     items: &[Item],
     outcomes: &mut Vec<Option<Outcome>>,
 ) -> Result<()> {
-    let operation = Operation::Batch;
     let base = items.first().map_or(0, |item| item.start);
     let count = items.len();
     outcomes.clear();
@@ -220,36 +243,34 @@ fn send(
     for (at, (sequence, item)) in (first_sequence..).zip(items).enumerate() {
         request::seal(&mut datagram[item.start - base..], sequence, at + 1 == count);
     }
-    let lost = command.exchange(operation, datagram, |sequence, reply| {
+    command.send(Operation::Batch, datagram)?;
+    let drained = command.drain(Operation::Batch, |sequence, reply| {
         let at = sequence.wrapping_sub(first_sequence) as usize;
         if let Some(slot) = outcomes.get_mut(at) {
-            *slot = Some(outcome(reply)?);
+            *slot = Some(outcome(reply));
         }
         Ok(())
-    })?;
-    if lost {
-        return ask_again(command, datagram, items, outcomes);
+    });
+    if let Some(refusal) = refused_as_a_whole(outcomes) {
+        return Err(refusal.clone());
     }
-    whole_datagram(outcomes)
+    // An overrun, or an answer that cannot be read, which may have stood before others.
+    let complete = matches!(drained, Ok(false)) && outcomes.last().is_none_or(Option::is_some);
+    if !complete {
+        ask_again(command, datagram, items, outcomes);
+    }
+    Ok(())
 }
 
 /// A datagram is refused as a whole with one `EPERM`, under the number of its first request; the
 /// rest is discarded without an answer. The last request was to be answered in any case.
-fn whole_datagram(outcomes: &[Option<Outcome>]) -> Result<()> {
-    let operation = Operation::Batch;
-    let (first, last) = (outcomes.first().copied().flatten(), outcomes.last());
-    match (first, last) {
-        (Some(Outcome::Failed(errno @ libc::EPERM)), Some(last))
-            if outcomes.len() == 1 || last.is_none() =>
-        {
-            Err(Error::kernel(operation, errno))
-        }
-        (_, Some(None)) => Err(Error::NoAnswer { operation, seconds: 0 }),
-        _ => Ok(()),
-    }
+fn refused_as_a_whole(outcomes: &[Option<Outcome>]) -> Option<&Error> {
+    let error = outcomes.first()?.as_ref()?.error()?;
+    let rest_unanswered = outcomes.iter().skip(1).all(Option::is_none);
+    (rest_unanswered && error.raw_os_error() == Some(libc::EPERM)).then_some(error)
 }
 
-/// After an overrun, requests without an answer were executed with an unknown result.
+/// Requests without an answer were executed with an unknown result.
 ///
 /// A datagram of pinned deletes alone is asked once more, one by one. Anything else is never
 /// repeated, since a later request of the datagram may have undone or built on it: the entry is
@@ -259,7 +280,7 @@ fn ask_again(
     datagram: &mut [u8],
     items: &[Item],
     outcomes: &mut [Option<Outcome>],
-) -> Result<()> {
+) {
     let base = items.first().map_or(0, |item| item.start);
     let length = datagram.len();
     let only_deletes = items.iter().all(|item| matches!(item.after_loss, AfterLoss::Repeat));
@@ -269,89 +290,76 @@ fn ask_again(
             continue;
         }
         let own = &mut datagram[item.start - base..end];
-        let mut verify;
         let request = match &item.after_loss {
-            AfterLoss::Repeat if only_deletes => own,
+            AfterLoss::Repeat if only_deletes => own.to_vec(),
             AfterLoss::Repeat | AfterLoss::GetSame => {
                 own[4..6].copy_from_slice(&GET.to_ne_bytes());
-                own
+                own.to_vec()
             }
-            AfterLoss::Get(request) => {
-                verify = request.clone();
-                verify.as_mut_slice()
-            }
+            AfterLoss::Get(request) => request.clone(),
         };
-        let sequence = command.reserve(1);
-        request::seal(request, sequence, true);
-        let mut answer = None;
-        command.exchange(Operation::Batch, request, |answered, reply| {
-            if answered == sequence && !matches!(reply, Reply::Data(_)) {
-                answer = Some(outcome(reply)?);
-            }
-            Ok(())
-        })?;
-        *slot = Some(second_answer(answer, only_deletes));
+        *slot = Some(second_answer(command.act(Operation::Batch, request), only_deletes));
     }
-    Ok(())
 }
 
 /// What the answer to the repeated request, or to the look for the entry, tells.
-fn second_answer(answer: Option<Outcome>, repeated: bool) -> Outcome {
-    match (answer, repeated) {
-        (Some(Outcome::Done), false) => Outcome::Unknown { exists: true },
-        (Some(Outcome::NotFound), false) => Outcome::Unknown { exists: false },
-        (Some(outcome), _) => outcome,
-        (None, _) => Outcome::Failed(libc::ENOBUFS),
+fn second_answer(answer: Result<()>, repeated: bool) -> Outcome {
+    match answer.map_or_else(failed, |()| Outcome::Done) {
+        Outcome::Done if !repeated => Outcome::Unknown { exists: true },
+        Outcome::NotFound if !repeated => Outcome::Unknown { exists: false },
+        outcome => outcome,
     }
 }
 
-fn outcome(reply: Reply<'_>) -> Result<Outcome> {
-    Ok(match reply {
-        Reply::Error(error) => match error.raw_os_error() {
-            Some(libc::ENOENT) => Outcome::NotFound,
-            Some(errno) => Outcome::Failed(errno),
-            None => return Err(error),
-        },
+fn outcome(reply: Reply<'_>) -> Outcome {
+    match reply {
+        Reply::Error(error) => failed(error),
         _ => Outcome::Done,
-    })
+    }
+}
+
+fn failed(error: Error) -> Outcome {
+    if error.is_not_found() { Outcome::NotFound } else { Outcome::Failed(error) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const EPERM: Option<Outcome> = Some(Outcome::Failed(libc::EPERM));
-    const DONE: Option<Outcome> = Some(Outcome::Done);
+    fn eperm() -> Option<Outcome> {
+        Some(Outcome::Failed(Error::kernel(Operation::Batch, libc::EPERM)))
+    }
 
     #[test]
     fn a_refused_datagram_is_told_from_refused_requests() {
-        for (outcomes, expected) in [
-            (&[EPERM][..], Some(libc::EPERM)),
-            (&[EPERM, None, None], Some(libc::EPERM)),
-            (&[EPERM, None, DONE], None),
-            (&[None, EPERM, DONE], None),
-            (&[None, None], Some(libc::ETIMEDOUT)),
-            (&[DONE], None),
-            (&[], None),
+        const DONE: Option<Outcome> = Some(Outcome::Done);
+        for (outcomes, refused) in [
+            (vec![eperm()], true),
+            (vec![eperm(), None, None], true),
+            (vec![eperm(), None, DONE], false),
+            (vec![eperm(), eperm(), None], false),
+            (vec![None, eperm(), DONE], false),
+            (vec![None, None], false),
+            (vec![DONE], false),
+            (vec![], false),
         ] {
-            let error = whole_datagram(outcomes).err();
-            assert_eq!(error.and_then(|e| e.raw_os_error()), expected, "{outcomes:?}");
+            assert_eq!(refused_as_a_whole(&outcomes).is_some(), refused, "{outcomes:?}");
         }
-        let text = Error::NoAnswer { operation: Operation::Batch, seconds: 0 }.to_string();
-        assert_eq!(text, "batch: the kernel did not finish its answer");
     }
 
     #[test]
     fn what_a_second_answer_tells() {
-        for (answer, repeated, expected) in [
-            (DONE, false, Outcome::Unknown { exists: true }),
-            (Some(Outcome::NotFound), false, Outcome::Unknown { exists: false }),
-            (EPERM, false, Outcome::Failed(libc::EPERM)),
-            (DONE, true, Outcome::Done),
-            (Some(Outcome::NotFound), true, Outcome::NotFound),
-            (None, true, Outcome::Failed(libc::ENOBUFS)),
-        ] {
-            assert_eq!(second_answer(answer, repeated), expected);
-        }
+        let error = |errno| Err(Error::kernel(Operation::Batch, errno));
+        let unknown = |outcome| match outcome {
+            Outcome::Unknown { exists } => Some(exists),
+            _ => None,
+        };
+        assert_eq!(unknown(second_answer(Ok(()), false)), Some(true));
+        assert_eq!(unknown(second_answer(error(libc::ENOENT), false)), Some(false));
+        assert!(second_answer(error(libc::EPERM), false).error().is_some());
+        assert!(second_answer(Ok(()), true).is_done());
+        assert!(second_answer(error(libc::ENOENT), true).is_not_found());
+        let lost = second_answer(Err(Error::Overrun { operation: Operation::Batch }), true);
+        assert!(lost.error().is_some_and(Error::is_incomplete));
     }
 }

@@ -35,20 +35,21 @@ impl Command {
         std::mem::replace(&mut self.next_sequence, end)
     }
 
-    /// Sends a datagram and hands over every message that is queued in answer to it.
-    ///
-    /// Nothing is waited for: when send returns, the kernel has executed the requests and queued
-    /// all answers (it works inside `sendmsg`). True if the receive buffer overflowed, so that
-    /// some are missing.
-    pub(crate) fn exchange(
+    /// Sends a datagram. When this returns, the kernel has executed the requests and queued all
+    /// answers: it works inside `sendmsg`. If it fails, nothing was executed.
+    pub(crate) fn send(&mut self, operation: Operation, datagram: &[u8]) -> Result<()> {
+        self.socket.send(operation, datagram)
+    }
+
+    /// Hands over every message that is queued, without waiting for any. True if the receive buffer
+    /// overflowed, so that some are missing.
+    pub(crate) fn drain(
         &mut self,
         operation: Operation,
-        datagram: &[u8],
         mut each: impl FnMut(u32, Reply<'_>) -> Result<()>,
     ) -> Result<bool> {
         let mut lost = false;
         // An error in the middle leaves answers queued; the next exchange skips them by number.
-        self.socket.send(operation, datagram)?;
         loop {
             match self.socket.try_receive(operation, &mut self.buffer) {
                 Ok(true) => {}
@@ -65,6 +66,17 @@ impl Command {
                 each(message.sequence, Reply::of(operation, message))?;
             }
         }
+    }
+
+    /// Sends a datagram and hands over every message that is queued in answer to it.
+    pub(crate) fn exchange(
+        &mut self,
+        operation: Operation,
+        datagram: &[u8],
+        each: impl FnMut(u32, Reply<'_>) -> Result<()>,
+    ) -> Result<bool> {
+        self.send(operation, datagram)?;
+        self.drain(operation, each)
     }
 
     /// One request that is acknowledged. Data that comes before the acknowledgement is handed

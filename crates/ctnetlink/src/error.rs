@@ -167,6 +167,43 @@ pub enum Error {
     Invalid(String),
 }
 
+impl Clone for Error {
+    /// An error of a system call keeps its errno, which is all that comes out of the system.
+    fn clone(&self) -> Self {
+        match self {
+            Error::Kernel { operation, errno, message, offset } => Error::Kernel {
+                operation: *operation,
+                errno: *errno,
+                message: message.clone(),
+                offset: *offset,
+            },
+            Error::Io { operation, call, source } => Error::Io {
+                operation: *operation,
+                call,
+                source: match source.raw_os_error() {
+                    Some(errno) => io::Error::from_raw_os_error(errno),
+                    None => io::Error::new(source.kind(), source.to_string()),
+                },
+            },
+            Error::NotSupported { operation, errno } => {
+                Error::NotSupported { operation: *operation, errno: *errno }
+            }
+            Error::Overrun { operation } => Error::Overrun { operation: *operation },
+            Error::Truncated { operation, length, capacity } => {
+                Error::Truncated { operation: *operation, length: *length, capacity: *capacity }
+            }
+            Error::DumpInterrupted => Error::DumpInterrupted,
+            Error::NoAnswer { operation, seconds } => {
+                Error::NoAnswer { operation: *operation, seconds: *seconds }
+            }
+            Error::Decode { operation, source } => {
+                Error::Decode { operation: *operation, source: *source }
+            }
+            Error::Invalid(text) => Error::Invalid(text.clone()),
+        }
+    }
+}
+
 impl Error {
     #[cold]
     pub(crate) fn kernel(operation: Operation, errno: i32) -> Self {
@@ -318,9 +355,6 @@ fn remedy_suffix(operation: Operation, errno: Option<i32>) -> String {
         (O::Expect, libc::EMFILE) => {
             "the limit of expectations is reached (nf_conntrack_expect_max)"
         }
-        (O::Expect, libc::EINVAL) => {
-            "without `modprobe nf_conntrack_netlink` every request about expectations is invalid"
-        }
         (O::Expect, libc::EOPNOTSUPP) => "the master entry has no helper",
         (O::Timeout, libc::EINVAL) => {
             "without `modprobe nfnetlink_cttimeout` (CONFIG_NF_CT_NETLINK_TIMEOUT) every request \
@@ -401,6 +435,29 @@ mod tests {
         assert!(
             Error::Truncated { operation: Operation::Dump, length: 9, capacity: 8 }.is_incomplete()
         );
+    }
+
+    #[test]
+    fn a_clone_says_the_same() {
+        let operation = Operation::Batch;
+        for error in [
+            Error::Kernel { operation, errno: 34, message: Some("m".into()), offset: Some(4) },
+            Error::Io { operation, call: "recv", source: io::Error::from_raw_os_error(9) },
+            Error::Io { operation, call: "recv", source: io::Error::other("odd") },
+            Error::NotSupported { operation, errno: 22 },
+            Error::Overrun { operation },
+            Error::Truncated { operation, length: 9, capacity: 8 },
+            Error::DumpInterrupted,
+            Error::NoAnswer { operation, seconds: 5 },
+            Error::decode(operation, DecodeError::new("cut", 3)),
+            Error::Invalid("no".into()),
+        ] {
+            let copy = error.clone();
+            assert_eq!(
+                (copy.to_string(), copy.raw_os_error()),
+                (error.to_string(), error.raw_os_error())
+            );
+        }
     }
 
     #[test]

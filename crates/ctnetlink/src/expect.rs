@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::command::Command;
 use crate::error::{DecodeError, Error, Operation, Result};
+use crate::key::Key;
 use crate::request::expect as request;
 use crate::tuple::{Family, Tuple};
 use crate::uapi::{NFGENMSG_LEN, expect as x};
@@ -215,7 +216,7 @@ fn parse(payload: &[u8]) -> Result<Expectation> {
 
 /// All, or those of one master. A master without a helper has none, and the kernel says so with a
 /// bare acknowledgement instead of an end.
-pub(crate) fn list(command: &mut Command, master: Option<&Tuple>) -> Result<Vec<Expectation>> {
+pub(crate) fn list(command: &mut Command, master: Option<&Key>) -> Result<Vec<Expectation>> {
     let mut all = Vec::new();
     command.collect(OPERATION, request::dump(master)?, |message| {
         all.push(parse(message.payload)?);
@@ -226,11 +227,6 @@ pub(crate) fn list(command: &mut Command, master: Option<&Tuple>) -> Result<Vec<
 
 pub(crate) fn get(command: &mut Command, key: &ExpectKey) -> Result<Expectation> {
     command.fetch(OPERATION, request::get(key)?, |message| parse(message.payload))
-}
-
-/// A request that is only acknowledged.
-pub(crate) fn act(command: &mut Command, request: Vec<u8>) -> Result<()> {
-    command.act(OPERATION, request)
 }
 
 #[cfg(test)]

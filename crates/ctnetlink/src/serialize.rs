@@ -29,8 +29,8 @@ impl<B: AsRef<[u8]>> Serialize for Flow<B> {
         map.serialize_entry("family", &self.family().to_string())?;
         map.serialize_entry("protocol", &self.protocol().to_string())?;
         map.serialize_entry("protocol_number", &self.protocol().0)?;
-        map.serialize_entry("orig", self.orig())?;
-        map.serialize_entry("reply", self.reply())?;
+        map.serialize_entry("orig", &InFlow(self.orig()))?;
+        map.serialize_entry("reply", &InFlow(self.reply()))?;
         map.serialize_entry("status", &self.status().bits())?;
         let times = self.timestamps();
         fields!(map,
@@ -72,18 +72,37 @@ fn nanoseconds(time: SystemTime) -> u64 {
 }
 
 impl Serialize for Tuple {
+    /// By itself a tuple names its protocol; the two of a flow leave that to the flow.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("src", &self.src())?;
-        map.serialize_entry("dst", &self.dst())?;
-        fields!(map,
-            "src_port": self.src_port(),
-            "dst_port": self.dst_port(),
-            "icmp": self.icmp(),
-            "zone": self.zone(),
-        );
+        map.serialize_entry("protocol", &self.protocol().to_string())?;
+        map.serialize_entry("protocol_number", &self.protocol().0)?;
+        members(self, &mut map)?;
         map.end()
     }
+}
+
+/// One of the two tuples of a flow.
+struct InFlow<'t>(&'t Tuple);
+
+impl Serialize for InFlow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        members(self.0, &mut map)?;
+        map.end()
+    }
+}
+
+fn members<M: SerializeMap>(tuple: &Tuple, map: &mut M) -> Result<(), M::Error> {
+    map.serialize_entry("src", &tuple.src())?;
+    map.serialize_entry("dst", &tuple.dst())?;
+    fields!(map,
+        "src_port": tuple.src_port(),
+        "dst_port": tuple.dst_port(),
+        "icmp": tuple.icmp(),
+        "zone": tuple.zone(),
+    );
+    Ok(())
 }
 
 impl Serialize for Icmp {
@@ -177,6 +196,15 @@ mod tests {
         assert_eq!(
             json,
             r#"{"family":"ipv4","protocol":"udp","protocol_number":17,"orig":{"src":"10.0.0.1","dst":"10.96.0.10","src_port":1001,"dst_port":53},"reply":{"src":"10.244.1.5","dst":"10.0.0.1","src_port":5353,"dst_port":1001},"status":424,"timeout":299,"mark":0,"id":1280286616,"use":1,"synproxy":{"isn":0,"its":0,"tsoff":0}}"#
+        );
+    }
+
+    #[test]
+    fn a_tuple_by_itself_names_its_protocol() {
+        let json = serde_json::to_string(dumped().reply()).unwrap();
+        assert_eq!(
+            json,
+            r#"{"protocol":"udp","protocol_number":17,"src":"10.244.1.5","dst":"10.0.0.1","src_port":5353,"dst_port":1001}"#
         );
     }
 

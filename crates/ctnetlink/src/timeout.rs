@@ -11,18 +11,22 @@ use crate::tuple::Family;
 use crate::uapi::{NFGENMSG_LEN, timeout as x};
 use crate::wire::{Attributes, Message};
 
-/// Timeouts by state. The states are those of the protocol, under the kernel's names.
+/// Timeouts of one protocol by state. The states have the kernel's names.
 ///
 /// ```
 /// use std::time::Duration;
 /// use ctnetlink::{Protocol, Timeouts};
-/// let udp = Timeouts::new().set(Protocol::UDP, "REPLIED", Duration::from_secs(60))?;
-/// assert_eq!(udp.get(Protocol::UDP, "REPLIED"), Some(Duration::from_secs(60)));
-/// assert_eq!(udp.get(Protocol::UDP, "UNREPLIED"), None);
+/// let udp = Timeouts::of(Protocol::UDP).set("REPLIED", Duration::from_secs(60))?;
+/// assert_eq!(udp.get("REPLIED"), Some(Duration::from_secs(60)));
+/// assert_eq!(udp.get("UNREPLIED"), None);
 /// # Ok::<(), ctnetlink::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Timeouts(pub(crate) BTreeMap<u16, u32>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    protocol: Protocol,
+    /// Seconds by number of state.
+    pub(crate) seconds: BTreeMap<u16, u32>,
+}
 
 /// The names of a protocol's states, from number 1 on (`enum ctattr_timeout_tcp` and so on).
 fn states(protocol: Protocol) -> &'static [&'static str] {
@@ -61,9 +65,14 @@ fn number(protocol: Protocol, state: &str) -> Option<u16> {
 }
 
 impl Timeouts {
-    /// None yet: what is not said keeps its default.
-    pub fn new() -> Timeouts {
-        Timeouts::default()
+    /// None yet: what is not said keeps its default. 255 is the generic protocol.
+    pub fn of(protocol: Protocol) -> Timeouts {
+        Timeouts { protocol, seconds: BTreeMap::new() }
+    }
+
+    /// Whose states they are.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Sets the timeout of one state, whole seconds.
@@ -71,29 +80,27 @@ impl Timeouts {
     /// # Errors
     ///
     /// A state the protocol does not have; the error lists those it has.
-    pub fn set(mut self, protocol: Protocol, state: &str, timeout: Duration) -> Result<Timeouts> {
+    pub fn set(mut self, state: &str, timeout: Duration) -> Result<Timeouts> {
+        let protocol = self.protocol;
         let Some(number) = number(protocol, state) else {
             let known = states(protocol).join(", ");
             return Err(Error::Invalid(format!(
                 "timeout: {protocol} has no state {state:?}: expected one of {known}"
             )));
         };
-        self.0.insert(number, u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX));
+        self.seconds.insert(number, u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX));
         Ok(self)
     }
 
     /// The timeout of one state, if it is known.
-    pub fn get(&self, protocol: Protocol, state: &str) -> Option<Duration> {
-        let seconds = self.0.get(&number(protocol, state)?)?;
+    pub fn get(&self, state: &str) -> Option<Duration> {
+        let seconds = self.seconds.get(&number(self.protocol, state)?)?;
         Some(Duration::from_secs((*seconds).into()))
     }
 
-    /// Every state of the protocol that has a timeout here.
-    pub fn iter(&self, protocol: Protocol) -> impl Iterator<Item = (&'static str, Duration)> {
-        let known = states(protocol)
-            .iter()
-            .filter_map(move |state| Some((*state, self.get(protocol, state)?)));
-        known.collect::<Vec<_>>().into_iter()
+    /// Every state that has a timeout here.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        states(self.protocol).iter().filter_map(|state| Some((*state, self.get(state)?)))
     }
 }
 
@@ -104,9 +111,7 @@ pub struct TimeoutPolicy {
     pub name: String,
     /// Layer 3 protocol.
     pub family: Family,
-    /// Layer 4 protocol; 255 is the generic one.
-    pub protocol: Protocol,
-    /// The timeouts.
+    /// The timeouts, and with them the layer 4 protocol.
     pub timeouts: Timeouts,
     /// How many rules use it; only known of a policy in the kernel.
     pub users: Option<u32>,
@@ -114,13 +119,8 @@ pub struct TimeoutPolicy {
 
 impl TimeoutPolicy {
     /// A policy to be created.
-    pub fn new(
-        name: impl Into<String>,
-        family: Family,
-        protocol: Protocol,
-        timeouts: Timeouts,
-    ) -> TimeoutPolicy {
-        TimeoutPolicy { name: name.into(), family, protocol, timeouts, users: None }
+    pub fn new(name: impl Into<String>, family: Family, timeouts: Timeouts) -> TimeoutPolicy {
+        TimeoutPolicy { name: name.into(), family, timeouts, users: None }
     }
 
     fn parse(message: &Message<'_>) -> Result<TimeoutPolicy> {
@@ -132,7 +132,6 @@ impl TimeoutPolicy {
             name,
             // The kernel accepts any number; what is no address family is shown as IPv4.
             family: family.and_then(Family::from_number).unwrap_or(Family::Ipv4),
-            protocol: Protocol(find(x::L4PROTO).and_then(|a| a.u8()).unwrap_or(0)),
             timeouts: timeouts(attributes),
             users: find(x::USE).and_then(|a| a.be32()),
         })
@@ -142,7 +141,11 @@ impl TimeoutPolicy {
 fn timeouts(attributes: &[u8]) -> Timeouts {
     let data = Attributes::find(attributes, x::DATA).map(|a| a.value).unwrap_or_default();
     let members = Attributes::new(data).readable();
-    Timeouts(members.filter_map(|a| Some((a.kind, a.be32()?))).collect())
+    let protocol = Attributes::find(attributes, x::L4PROTO).and_then(|a| a.u8()).unwrap_or(0);
+    Timeouts {
+        protocol: Protocol(protocol),
+        seconds: members.filter_map(|a| Some((a.kind, a.be32()?))).collect(),
+    }
 }
 
 const OPERATION: Operation = Operation::Timeout;
@@ -170,11 +173,6 @@ pub(crate) fn default_get(
     })
 }
 
-/// A request that is only acknowledged.
-pub(crate) fn act(command: &mut Command, request: Vec<u8>) -> Result<()> {
-    command.act(OPERATION, request)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,13 +180,13 @@ mod tests {
     #[test]
     fn states_are_the_protocols_own() {
         let seconds = Duration::from_secs;
-        let tcp = Timeouts::new().set(Protocol::TCP, "UNACK", seconds(9)).unwrap();
-        assert_eq!(tcp.0.get(&11), Some(&9));
-        assert_eq!(tcp.iter(Protocol::TCP).collect::<Vec<_>>(), [("UNACK", seconds(9))]);
-        let sctp = Timeouts::new().set(Protocol::SCTP, "HEARTBEAT_SENT", seconds(1)).unwrap();
-        assert_eq!(sctp.0.get(&8), Some(&1));
-        let error = Timeouts::new().set(Protocol::UDP, "ESTABLISHED", seconds(1)).unwrap_err();
+        let tcp = Timeouts::of(Protocol::TCP).set("UNACK", seconds(9)).unwrap();
+        assert_eq!(tcp.seconds.get(&11), Some(&9));
+        assert_eq!(tcp.iter().collect::<Vec<_>>(), [("UNACK", seconds(9))]);
+        let sctp = Timeouts::of(Protocol::SCTP).set("HEARTBEAT_SENT", seconds(1)).unwrap();
+        assert_eq!(sctp.seconds.get(&8), Some(&1));
+        let error = Timeouts::of(Protocol::UDP).set("ESTABLISHED", seconds(1)).unwrap_err();
         assert!(error.to_string().contains("expected one of UNREPLIED, REPLIED"), "{error}");
-        assert!(Timeouts::new().set(Protocol(255), "TIMEOUT", seconds(1)).is_ok());
+        assert!(Timeouts::of(Protocol(255)).set("TIMEOUT", seconds(1)).is_ok());
     }
 }

@@ -104,9 +104,11 @@ impl Echoing<'_> {
         let flags = u16::from_ne_bytes([request[6], request[7]]) | NLM_F_ECHO;
         request[6..8].copy_from_slice(&flags.to_ne_bytes());
         let mut echo = Echo::Untold;
-        self.0.command().request(operation, request, |message| {
-            echo = Echo::Told(owned(operation, message)?);
-            Ok(())
+        self.0.ask(|command| {
+            command.request(operation, request, |message| {
+                echo = Echo::Told(owned(operation, message)?);
+                Ok(())
+            })
         })?;
         Ok(echo)
     }

@@ -1,11 +1,11 @@
 //! The handle's operations on expectations.
 
 use super::Conntrack;
-use crate::error::Result;
+use crate::error::{Error, Operation, Result};
 use crate::expect::{self, ExpectKey, Expectation, NewExpectation};
+use crate::key::Key;
 use crate::request::expect as request;
 use crate::stats::{self, ExpectStats};
-use crate::tuple::Tuple;
 
 /// Expectations: connections a helper has announced. They need `nf_conntrack_netlink`, like
 /// everything here.
@@ -16,16 +16,17 @@ impl Conntrack {
     ///
     /// [`is_permission_denied`](crate::Error::is_permission_denied).
     pub fn expectations(&self) -> Result<Vec<Expectation>> {
-        expect::list(&mut self.command(), None)
+        self.ask(|command| expect::list(command, None))
     }
 
-    /// The expectations of one entry, by its original tuple. None for an entry without a helper.
+    /// The expectations of one entry, its master. None for an entry without a helper. The kernel
+    /// does not look at the key's id.
     ///
     /// # Errors
     ///
     /// [`is_not_found`](crate::Error::is_not_found) if there is no such entry.
-    pub fn expectations_of(&self, master: &Tuple) -> Result<Vec<Expectation>> {
-        expect::list(&mut self.command(), Some(master))
+    pub fn expectations_of(&self, master: &Key) -> Result<Vec<Expectation>> {
+        self.ask(|command| expect::list(command, Some(master)))
     }
 
     /// One expectation.
@@ -34,7 +35,7 @@ impl Conntrack {
     ///
     /// [`is_not_found`](crate::Error::is_not_found), also for another id.
     pub fn expectation(&self, key: &ExpectKey) -> Result<Expectation> {
-        expect::get(&mut self.command(), key)
+        self.ask(|command| expect::get(command, key))
     }
 
     /// Creates an expectation.
@@ -44,7 +45,7 @@ impl Conntrack {
     /// `EEXIST`; `ENOENT` if the master does not exist; `EOPNOTSUPP` if it has no helper;
     /// `EINVAL` for a class or function the kernel does not know.
     pub fn create_expectation(&self, new: &NewExpectation) -> Result<()> {
-        expect::act(&mut self.command(), request::create(new, false)?)
+        self.act(Operation::Expect, request::create(new, false)?)
     }
 
     /// Creates an expectation, or sets the timeout of the one that exists.
@@ -53,7 +54,7 @@ impl Conntrack {
     ///
     /// As [`create_expectation`](Conntrack::create_expectation).
     pub fn create_or_update_expectation(&self, new: &NewExpectation) -> Result<()> {
-        expect::act(&mut self.command(), request::create(new, true)?)
+        self.act(Operation::Expect, request::create(new, true)?)
     }
 
     /// Deletes an expectation by its tuple.
@@ -63,13 +64,13 @@ impl Conntrack {
     /// [`is_not_found`](crate::Error::is_not_found), also for another id.
     pub fn delete_expectation(&self, key: &ExpectKey) -> Result<()> {
         if key.by_master {
-            return Err(crate::Error::Invalid(
+            return Err(Error::Invalid(
                 "expectation: the kernel deletes by the expected tuple only, a delete by master \
                  would remove all of them"
                     .into(),
             ));
         }
-        expect::act(&mut self.command(), request::delete(key)?)
+        self.act(Operation::Expect, request::delete(key)?)
     }
 
     /// Deletes **every** expectation of one helper, by its name.
@@ -80,9 +81,9 @@ impl Conntrack {
     /// error; one that is empty, too long or has a NUL in it is.
     pub fn delete_expectations_of_helper(&self, helper: &str) -> Result<()> {
         if helper.is_empty() {
-            return Err(crate::Error::Invalid("expectation: the helper's name is empty".into()));
+            return Err(Error::Invalid("expectation: the helper's name is empty".into()));
         }
-        expect::act(&mut self.command(), request::delete_by_helper(helper)?)
+        self.act(Operation::Expect, request::delete_by_helper(helper)?)
     }
 
     /// Deletes **every** expectation.
@@ -91,7 +92,7 @@ impl Conntrack {
     ///
     /// [`is_permission_denied`](crate::Error::is_permission_denied).
     pub fn flush_expectations(&self) -> Result<()> {
-        expect::act(&mut self.command(), request::flush())
+        self.act(Operation::Expect, request::flush())
     }
 
     /// Statistics of expectations on each CPU.
@@ -100,6 +101,6 @@ impl Conntrack {
     ///
     /// [`is_permission_denied`](crate::Error::is_permission_denied).
     pub fn expect_stats_per_cpu(&self) -> Result<Vec<ExpectStats>> {
-        stats::expect_per_cpu(&mut self.command())
+        self.ask(stats::expect_per_cpu)
     }
 }

@@ -199,7 +199,7 @@ impl Conntrack {
     }
 
     fn fetch(&self, operation: Operation, request: Vec<u8>) -> Result<Flow> {
-        self.command().fetch(operation, request, |message| owned(operation, message))
+        self.ask(|command| command.fetch(operation, request, |message| owned(operation, message)))
     }
 
     /// Creates an entry.
@@ -256,7 +256,7 @@ impl Conntrack {
     }
 
     fn act(&self, operation: Operation, request: Vec<u8>) -> Result<()> {
-        self.command().act(operation, request)
+        self.ask(|command| command.act(operation, request))
     }
 
     /// Removes **every** entry of a family.
@@ -286,7 +286,7 @@ impl Conntrack {
     ///
     /// [`is_permission_denied`](Error::is_permission_denied).
     pub fn stats_per_cpu(&self) -> Result<Vec<CpuStats>> {
-        stats::per_cpu(&mut self.command())
+        self.ask(stats::per_cpu)
     }
 
     /// Deletes many entries, each pinned as in [`delete`](Conntrack::delete), 200 to a datagram.
@@ -301,8 +301,8 @@ impl Conntrack {
     /// # fn f(ct: &ctnetlink::Conntrack, flows: Vec<ctnetlink::Flow>) -> ctnetlink::Result<()> {
     /// let done = ct.delete_all(&flows)?;
     /// println!("{} deleted, {} already gone", done.deleted, done.already_gone);
-    /// for (at, errno) in done.failed {
-    ///     eprintln!("{}: errno {errno}", flows[at]);
+    /// for (at, error) in done.failed {
+    ///     eprintln!("{}: {error}", flows[at]);
     /// }
     /// # Ok(()) }
     /// ```
@@ -317,11 +317,11 @@ impl Conntrack {
         while let Some((at, flow)) = flows.next() {
             match batch.delete(flow) {
                 Ok(()) => positions.push(at),
-                Err(_) => done.failed.push((at, libc::EINVAL)),
+                Err(error) => done.failed.push((at, error)),
             }
             if batch.is_full() || flows.peek().is_none() {
                 let mut at = positions.drain(..);
-                let nothing_yet = done == Deletions::default();
+                let nothing_yet = done.is_empty();
                 let count = batch.len();
                 let executed = self.execute_each(&mut batch, |outcome| {
                     done.add(at.next().unwrap_or_default(), outcome);
@@ -329,9 +329,8 @@ impl Conntrack {
                 match executed {
                     Err(error) if nothing_yet => return Err(error),
                     Err(error) => {
-                        let errno = error.raw_os_error().unwrap_or(libc::EIO);
                         let left = at.by_ref().take(count);
-                        left.for_each(|at| done.add(at, Outcome::Failed(errno)));
+                        left.for_each(|at| done.add(at, Outcome::Failed(error.clone())));
                     }
                     Ok(()) => {}
                 }
@@ -353,7 +352,7 @@ impl Conntrack {
     }
 
     pub(crate) fn execute_each(&self, batch: &mut Batch, each: impl FnMut(Outcome)) -> Result<()> {
-        batch.execute(&mut self.command(), each)
+        self.ask(|command| batch.execute(command, each))
     }
 
     /// Sizes the receive buffer of the command socket and says what came of it: the kernel doubles
@@ -367,6 +366,12 @@ impl Conntrack {
     /// What `setsockopt(2)` says.
     pub fn set_receive_buffer(&self, bytes: i32) -> Result<usize> {
         self.command().socket().set_receive_buffer(bytes)
+    }
+
+    /// Uses the command socket. The lock is released before the error is looked into.
+    fn ask<T>(&self, operation: impl FnOnce(&mut Command) -> Result<T>) -> Result<T> {
+        let result = operation(&mut self.command());
+        result.map_err(|error| self.diagnose(error))
     }
 
     /// `EINVAL` for a request that may be at fault itself: asks one that cannot be.
@@ -399,7 +404,7 @@ fn pinned_delete<B: AsRef<[u8]>>(flow: &Flow<B>) -> Result<Vec<u8>> {
 }
 
 /// What became of [`Conntrack::delete_all`].
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Deletions {
     /// Deleted.
@@ -407,19 +412,23 @@ pub struct Deletions {
     /// Gone already, or replaced. After an overrun of the receive buffer, which the default buffer
     /// excludes, also deletes of our own whose answer was lost.
     pub already_gone: u64,
-    /// Position and errno of each entry that could not be deleted; `EINVAL` for one without an id,
-    /// which cannot be told from its successor.
-    pub failed: Vec<(usize, i32)>,
+    /// Position of each entry that could not be deleted, and why. One without an id, which cannot
+    /// be told from its successor, is among them.
+    pub failed: Vec<(usize, Error)>,
 }
 
 impl Deletions {
+    fn is_empty(&self) -> bool {
+        self.deleted == 0 && self.already_gone == 0 && self.failed.is_empty()
+    }
+
     fn add(&mut self, at: usize, outcome: Outcome) {
         match outcome {
             Outcome::Done => self.deleted += 1,
             Outcome::NotFound => self.already_gone += 1,
             // Deletes are asked for again, so their result is never unknown.
             Outcome::Unknown { .. } => {}
-            Outcome::Failed(errno) => self.failed.push((at, errno)),
+            Outcome::Failed(error) => self.failed.push((at, error)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The handle's operations on timeout policies.
 
 use super::Conntrack;
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::proto::Protocol;
 use crate::request::timeout as request;
 use crate::timeout::{self, TimeoutPolicy, Timeouts};
@@ -15,7 +15,7 @@ impl Conntrack {
     ///
     /// `EINVAL` where the kernel lacks `nfnetlink_cttimeout`.
     pub fn timeout_policies(&self) -> Result<Vec<TimeoutPolicy>> {
-        timeout::list(&mut self.command())
+        self.ask(timeout::list)
     }
 
     /// One policy by name.
@@ -24,7 +24,7 @@ impl Conntrack {
     ///
     /// [`is_not_found`](Error::is_not_found).
     pub fn timeout_policy(&self, name: &str) -> Result<TimeoutPolicy> {
-        timeout::get(&mut self.command(), name)
+        self.ask(|command| timeout::get(command, name))
     }
 
     /// Creates a policy.
@@ -34,7 +34,7 @@ impl Conntrack {
     /// `EEXIST`; `EINVAL` for a name of more than 31 bytes; `EOPNOTSUPP` for a protocol without
     /// timeouts.
     pub fn create_timeout_policy(&self, policy: &TimeoutPolicy) -> Result<()> {
-        timeout::act(&mut self.command(), request::create(policy, false)?)
+        self.act(Operation::Timeout, request::create(policy, false)?)
     }
 
     /// Creates a policy, or changes the one of the same name and protocols.
@@ -43,7 +43,7 @@ impl Conntrack {
     ///
     /// `EINVAL` if the one that exists is for other protocols.
     pub fn replace_timeout_policy(&self, policy: &TimeoutPolicy) -> Result<()> {
-        timeout::act(&mut self.command(), request::create(policy, true)?)
+        self.act(Operation::Timeout, request::create(policy, true)?)
     }
 
     /// Deletes a policy.
@@ -55,7 +55,7 @@ impl Conntrack {
         if name.is_empty() {
             return Err(Error::Invalid("timeout policy: the name is empty".into()));
         }
-        timeout::act(&mut self.command(), request::delete(name)?)
+        self.act(Operation::Timeout, request::delete(name)?)
     }
 
     /// Deletes **every** policy that is not in use.
@@ -64,7 +64,7 @@ impl Conntrack {
     ///
     /// [`is_permission_denied`](Error::is_permission_denied).
     pub fn flush_timeout_policies(&self) -> Result<()> {
-        timeout::act(&mut self.command(), request::flush())
+        self.act(Operation::Timeout, request::flush())
     }
 
     /// The namespace's own timeouts of a protocol: what the `nf_conntrack_*_timeout*` sysctls say.
@@ -73,7 +73,7 @@ impl Conntrack {
     ///
     /// `EOPNOTSUPP` for a protocol without timeouts.
     pub fn default_timeouts(&self, family: Family, protocol: Protocol) -> Result<Timeouts> {
-        timeout::default_get(&mut self.command(), family, protocol)
+        self.ask(|command| timeout::default_get(command, family, protocol))
     }
 
     /// Changes the namespace's own timeouts of a protocol; states that are not named keep theirs.
@@ -81,12 +81,7 @@ impl Conntrack {
     /// # Errors
     ///
     /// As [`default_timeouts`](Conntrack::default_timeouts).
-    pub fn set_default_timeouts(
-        &self,
-        family: Family,
-        protocol: Protocol,
-        timeouts: &Timeouts,
-    ) -> Result<()> {
-        timeout::act(&mut self.command(), request::default_set(family, protocol, timeouts))
+    pub fn set_default_timeouts(&self, family: Family, timeouts: &Timeouts) -> Result<()> {
+        self.act(Operation::Timeout, request::default_set(family, timeouts))
     }
 }

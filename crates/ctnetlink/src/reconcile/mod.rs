@@ -261,8 +261,7 @@ fn execute(ct: &Conntrack, batch: &mut Batch, report: &mut FamilyReport) -> Resu
     let pending = batch.len();
     let executed = ct.execute_each(batch, |outcome| report.outcome(outcome));
     if let Err(error) = &executed {
-        let failed = Outcome::Failed(error.raw_os_error().unwrap_or(libc::EIO));
-        (0..pending).for_each(|_| report.outcome(failed));
+        (0..pending).for_each(|_| report.outcome(Outcome::Failed(error.clone())));
     }
     executed
 }

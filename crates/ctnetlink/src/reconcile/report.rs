@@ -171,8 +171,9 @@ impl FamilyReport {
             Outcome::NotFound => self.already_gone += 1,
             // Deletes are asked for again, so their result is never unknown.
             Outcome::Unknown { .. } => {}
-            Outcome::Failed(errno) => {
+            Outcome::Failed(error) => {
                 self.failed += 1;
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
                 *self.failures.entry(errno).or_default() += 1;
             }
         }
@@ -261,7 +262,11 @@ mod tests {
         ipv4.passes = 2;
         ipv4.scanned = 10;
         ipv4.pushdown = "ip and udp".into();
-        for outcome in [Outcome::Done, Outcome::NotFound, Outcome::Failed(libc::EBUSY)] {
+        for outcome in [
+            Outcome::Done,
+            Outcome::NotFound,
+            Outcome::Failed(Error::kernel(crate::Operation::Batch, libc::EBUSY)),
+        ] {
             ipv4.found(&dumped(), Reason::BackendGone);
             ipv4.outcome(outcome);
         }

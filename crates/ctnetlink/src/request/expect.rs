@@ -6,6 +6,7 @@ use super::{Head, be16, be32, nest, text, tuple};
 use crate::entry::mixed_families;
 use crate::error::Result;
 use crate::expect::{ExpectKey, NewExpectation};
+use crate::key::Key;
 use crate::tuple::Tuple;
 use crate::uapi::{self, expect as x};
 
@@ -19,10 +20,15 @@ fn family(tuple: &Tuple) -> Result<u8> {
 }
 
 /// Dumps all, or those of one master.
-pub(crate) fn dump(master: Option<&Tuple>) -> Result<Vec<u8>> {
-    let number = master.map_or(Ok(0), family)?;
+pub(crate) fn dump(master: Option<&Key>) -> Result<Vec<u8>> {
+    let number = master.map_or(Ok(0), |master| family(&master.tuple))?;
+    let mut attributes = Vec::new();
+    if let Some(master) = master {
+        attributes.push(tuple(x::MASTER, &master.tuple));
+        attributes.extend(master.zone.map(|zone| be16(x::ZONE, zone)));
+    }
     let head = Head { flags: NLM_F_DUMP, ..head(uapi::IPCTNL_MSG_EXP_GET, number) };
-    Ok(head.bytes(master.iter().map(|master| tuple(x::MASTER, master)).collect()))
+    Ok(head.bytes(attributes))
 }
 
 pub(crate) fn get(key: &ExpectKey) -> Result<Vec<u8>> {

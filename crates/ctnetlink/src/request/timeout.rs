@@ -15,7 +15,8 @@ fn head(message: u8) -> Head {
 }
 
 fn data(timeouts: &Timeouts) -> DefaultNla {
-    let members: Vec<_> = timeouts.0.iter().map(|(state, secs)| be32(*state, *secs)).collect();
+    let members: Vec<_> =
+        timeouts.seconds.iter().map(|(state, secs)| be32(*state, *secs)).collect();
     nest(x::DATA, &members)
 }
 
@@ -26,7 +27,7 @@ pub(crate) fn create(policy: &TimeoutPolicy, replace: bool) -> Result<Vec<u8>> {
     Ok(Head { flags, ..head(uapi::IPCTNL_MSG_TIMEOUT_NEW) }.bytes(vec![
         name,
         be16(x::L3PROTO, policy.family.number().into()),
-        byte(x::L4PROTO, policy.protocol.0),
+        byte(x::L4PROTO, policy.timeouts.protocol().0),
         data(&policy.timeouts),
     ]))
 }
@@ -50,10 +51,10 @@ pub(crate) fn flush() -> Vec<u8> {
     head(uapi::IPCTNL_MSG_TIMEOUT_DELETE).bytes(Vec::new())
 }
 
-pub(crate) fn default_set(family: Family, protocol: Protocol, timeouts: &Timeouts) -> Vec<u8> {
+pub(crate) fn default_set(family: Family, timeouts: &Timeouts) -> Vec<u8> {
     head(uapi::IPCTNL_MSG_TIMEOUT_DEFAULT_SET).bytes(vec![
         be16(x::L3PROTO, family.number().into()),
-        byte(x::L4PROTO, protocol.0),
+        byte(x::L4PROTO, timeouts.protocol().0),
         data(timeouts),
     ])
 }
