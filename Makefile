@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := conntrack nftables iproute2
 
-.PHONY: run test deps lint rust python examples bench fuzz clean
+.PHONY: run test deps lint rust python examples bench fuzz cases kernels clean
 
 ## The main job, on a private kube-like table.
 run:
@@ -53,7 +53,8 @@ $(BIN)/python:
 
 ## Figures, as ratios within one run. See benches/.
 bench:
-	cargo bench --locked
+	cargo bench --locked --bench parse --bench dump
+	cargo bench --locked --bench filter -- --entries 200000
 
 ## Each fuzz target for FUZZ_SECONDS, with the installed toolchain (no sanitizer, so no nightly).
 FUZZ_SECONDS ?= 60
@@ -68,6 +69,17 @@ fuzz:
 	        | tee fuzz/target/$$target.log | grep -E 'number_of_executed_units|panicked|ERROR|SUMMARY' \
 	        && ! grep -qE 'panicked|ERROR|deadly' fuzz/target/$$target.log || exit 1; \
 	done
+
+## Random filters over random tables against a naive reading of them, CASES of them.
+CASES ?= 2000
+cases:
+	CTNETLINK_CASES=$(CASES) cargo test --locked -p ctnetlink-tests --test kernel -- --nocapture \
+	    filter::a_random_expression_means_the_same_to_everyone
+
+## The filter and delete tests and the demo on Linux 6.1 and 6.12, in QEMU without KVM. Installs
+## qemu-system-x86, busybox-static and cpio (as root, on Debian) and downloads two kernel packages.
+kernels:
+	crates/testbed/kernels/run
 
 clean:
 	cargo clean

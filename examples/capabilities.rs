@@ -2,7 +2,17 @@
 //!
 //! Changes nothing: what has to be tried out is tried out in a scratch namespace.
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("{}", ctnetlink::Conntrack::open()?.capabilities()?);
-    Ok(())
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match ctnetlink::Conntrack::open().and_then(|ct| ct.capabilities()) {
+        Ok(capabilities) => {
+            println!("{capabilities}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("capabilities: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! Deleting: by flow, in batches, in zones, and what is said of those that are gone.
 
-use ctnetlink::{Conntrack, Filter};
+use std::time::Duration;
+
+use ctnetlink::{Conntrack, Filter, NewEntry, Protocol, Tuple};
 use ctnetlink_testbed::fill::{Entry, fill};
-use ctnetlink_testbed::netns::{in_netns, run};
+use ctnetlink_testbed::netns::in_netns;
 use ctnetlink_testbed::oracle;
-use ctnetlink_tests::{clients, flows, tcp, udp};
+use ctnetlink_tests::{at, clients, flows, tcp, udp};
 
 #[test]
 fn one_entry_and_then_it_is_not_found() {
@@ -19,7 +21,7 @@ fn one_entry_and_then_it_is_not_found() {
         for (filter, left) in [
             (Filter::orig_src("10.0.0.1".parse().unwrap()) & Filter::orig_src_port(2), 3),
             (Filter::orig_src("fd00::1".parse().unwrap()), 2),
-            (Filter::protocol(ctnetlink::Protocol::TCP), 1),
+            (Filter::protocol(Protocol::TCP), 1),
         ] {
             let flow = flows(&ct, Some(&filter)).remove(0);
             ct.delete(&flow).unwrap();
@@ -82,12 +84,12 @@ fn each_entry_in_its_own_zone() {
         let same = udp("10.0.0.1:1", "10.96.0.10:53", "10.244.1.5:53");
         fill(&[0, 7, 9].map(|zone| Entry { zone, ..same }));
         // Zones of one direction: inside the tuple, not at the top level.
-        for direction in ["--orig-zone", "--reply-zone"] {
-            let text = "-I -p udp -t 60 -s 10.0.0.1 -d 10.96.0.10 --sport 2 --dport 53";
-            let words: Vec<_> = text.split(' ').chain([direction, "7"]).collect();
-            run("conntrack", &words);
-        }
         let ct = Conntrack::open().unwrap();
+        let orig = Tuple::with_ports(Protocol::UDP, at("10.0.0.1:2"), at("10.96.0.10:53"));
+        let reply = orig.inverse().unwrap();
+        for (orig, reply) in [(orig.in_zone(7), reply), (orig, reply.in_zone(7))] {
+            ct.create(&NewEntry::new(orig, Duration::from_secs(60)).reply(reply)).unwrap();
+        }
         let all = flows(&ct, None);
         assert_eq!(all.len(), 5);
         let zone7: Vec<_> = all.iter().filter(|flow| flow.zone() == 7).cloned().collect();
@@ -113,7 +115,7 @@ fn survivors_are_exactly_what_the_oracle_expects() {
         fill(&entries);
         let ct = Conntrack::open().unwrap();
         let before = oracle::table();
-        let filter = Filter::mark(2) & !Filter::protocol(ctnetlink::Protocol::SCTP);
+        let filter = Filter::mark(2) & !Filter::protocol(Protocol::SCTP);
         let done = ct.delete_all(&flows(&ct, Some(&filter))).unwrap();
         let expected: Vec<_> =
             before.iter().filter(|s| !(s.mark == 2 && s.protocol != 132)).copied().collect();

@@ -7,15 +7,21 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum KernelCriterion {
+    /// Address family. Dumps always honour it; flushes since 4.20, and since 5.3 only in some
+    /// forms.
+    Family,
     /// Protocol number.
     Protocol,
     /// Ports of the original direction, TCP and UDP.
     Ports,
-    /// Ports of the original direction, other protocols (SCTP, UDP-Lite).
+    /// Ports of the original direction, other protocols (SCTP, UDP-Lite): ignored by every kernel.
     OtherPorts,
+    /// Type, code and id of the original direction, ICMP and ICMPv6.
+    Icmp,
     /// Original IPv4 addresses.
     OrigIpv4,
-    /// Original IPv6 addresses: inverted in every kernel up to 6.19.
+    /// Original IPv6 addresses: inverted from 5.8 on, until a stable release of each
+    /// series mended it (6.12.117 is right, 6.1.192 and 6.18.44 are not).
     OrigIpv6,
     /// Reply IPv4 addresses: broken from 5.8 to 5.15.
     ReplyIpv4,
@@ -33,10 +39,12 @@ pub enum KernelCriterion {
 
 impl KernelCriterion {
     /// All of them, in the order of reports.
-    pub const ALL: [KernelCriterion; 11] = [
+    pub const ALL: [KernelCriterion; 13] = [
+        KernelCriterion::Family,
         KernelCriterion::Protocol,
         KernelCriterion::Ports,
         KernelCriterion::OtherPorts,
+        KernelCriterion::Icmp,
         KernelCriterion::OrigIpv4,
         KernelCriterion::OrigIpv6,
         KernelCriterion::ReplyIpv4,
@@ -49,9 +57,11 @@ impl KernelCriterion {
 
     fn words(self) -> &'static str {
         match self {
+            KernelCriterion::Family => "family",
             KernelCriterion::Protocol => "protocol",
             KernelCriterion::Ports => "original ports, TCP and UDP",
             KernelCriterion::OtherPorts => "original ports, others",
+            KernelCriterion::Icmp => "ICMP type, code and id",
             KernelCriterion::OrigIpv4 => "original IPv4 address",
             KernelCriterion::OrigIpv6 => "original IPv6 address",
             KernelCriterion::ReplyIpv4 => "reply IPv4 address",
@@ -61,6 +71,12 @@ impl KernelCriterion {
             KernelCriterion::Status => "status",
             KernelCriterion::Zone => "zone",
         }
+    }
+}
+
+impl fmt::Display for KernelCriterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.words())
     }
 }
 
@@ -74,8 +90,10 @@ pub enum Trust {
     Wrong,
     /// The kernel refuses it, with this errno.
     Refused(i32),
-    /// The probe could not run.
+    /// The probe could not run, or had nothing to tell by.
     Untested,
+    /// Set aside by [`Capabilities::distrust`].
+    Distrusted,
 }
 
 impl fmt::Display for Trust {
@@ -85,7 +103,35 @@ impl fmt::Display for Trust {
             Trust::Wrong => "WRONG",
             Trust::Refused(_) => "refused",
             Trust::Untested => "untested",
+            Trust::Distrusted => "distrusted",
         })
+    }
+}
+
+/// What is trusted, in dumps and in flushes, for each of [`KernelCriterion::ALL`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trusts([(Trust, Trust); KernelCriterion::ALL.len()]);
+
+impl Trusts {
+    /// Nothing was tried out.
+    pub(crate) const UNTESTED: Trusts =
+        Trusts([(Trust::Untested, Trust::Untested); KernelCriterion::ALL.len()]);
+
+    /// Untested, only what no kernel can hide entries by counts as proved.
+    pub(crate) fn dump(&self, criterion: KernelCriterion) -> Trust {
+        use KernelCriterion::{Family, OrigIpv4, Ports, Protocol};
+        match (self.0[criterion as usize].0, criterion) {
+            (Trust::Untested, Family | Protocol | Ports | OrigIpv4) => Trust::Proved,
+            (trust, _) => trust,
+        }
+    }
+
+    pub(crate) fn flush(&self, criterion: KernelCriterion) -> Trust {
+        self.0[criterion as usize].1
+    }
+
+    pub(crate) fn set(&mut self, criterion: KernelCriterion, dump: Trust, flush: Trust) {
+        self.0[criterion as usize] = (dump, flush);
     }
 }
 
@@ -106,8 +152,7 @@ pub struct Capabilities {
     pub zone_filter: bool,
     /// Why the criteria could not be tried out in a scratch namespace, if they could not.
     pub untested: Option<String>,
-    /// For each of [`KernelCriterion::ALL`]: trust in dumps, trust in flushes.
-    pub(crate) trust: [(Trust, Trust); KernelCriterion::ALL.len()],
+    pub(crate) trusts: Trusts,
     /// New entries count packets and bytes (`nf_conntrack_acct`). `None` = cannot be read.
     pub accounting: Option<bool>,
     /// New entries are stamped (`nf_conntrack_timestamp`).
@@ -116,6 +161,11 @@ pub struct Capabilities {
     pub events: Option<u8>,
     /// Entries carry marks.
     pub marks: bool,
+    /// Entries can be in zones (`CONFIG_NF_CONNTRACK_ZONES`); `None` = could not be tried out.
+    pub zones: Option<bool>,
+    /// Entries can have labels (`CONFIG_NF_CONNTRACK_LABELS`), where a rule of the namespace uses
+    /// some; `None` = could not be tried out.
+    pub labels: Option<bool>,
     /// Expectations can be listed.
     pub expectations: bool,
     /// Timeout policies are there (`nfnetlink_cttimeout`).
@@ -127,19 +177,43 @@ pub struct Capabilities {
 impl Capabilities {
     /// Whether a dump may be filtered by this in the kernel.
     ///
-    /// Untested, only protocol, TCP and UDP ports, and original IPv4 addresses count as proved:
-    /// a kernel that does not know them sends more, and none hides anything.
+    /// Untested, only family, protocol, TCP and UDP ports, and original IPv4 addresses count as
+    /// proved: a kernel that does not know them sends more, and none hides anything.
     pub fn dump(&self, criterion: KernelCriterion) -> Trust {
-        use KernelCriterion::{OrigIpv4, Ports, Protocol};
-        match (self.trust[criterion as usize].0, criterion) {
-            (Trust::Untested, Protocol | Ports | OrigIpv4) => Trust::Proved,
-            (trust, _) => trust,
-        }
+        self.trusts.dump(criterion)
     }
 
     /// Whether a flush may be filtered by this in the kernel. Untested means no.
     pub fn flush(&self, criterion: KernelCriterion) -> Trust {
-        self.trust[criterion as usize].1
+        self.trusts.flush(criterion)
+    }
+
+    /// The same without trust in a criterion: it is judged in user space whatever the probe found.
+    /// With all of them distrusted, dumps are not filtered in the kernel at all.
+    ///
+    /// ```no_run
+    /// use ctnetlink::{Conntrack, KernelCriterion};
+    /// # fn f() -> ctnetlink::Result<()> {
+    /// let ct = Conntrack::open()?;
+    /// let careful = ct.capabilities()?.distrust(KernelCriterion::Zone);
+    /// ct.use_capabilities(&careful);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn distrust(mut self, criterion: KernelCriterion) -> Capabilities {
+        self.trusts.set(criterion, Trust::Distrusted, Trust::Distrusted);
+        self
+    }
+
+    /// The same without trust in any flush: as on kernels before 6.12, deletes by filter are done
+    /// one by one.
+    #[must_use]
+    pub fn distrust_flushes(mut self) -> Capabilities {
+        for criterion in KernelCriterion::ALL {
+            let dump = self.trusts.0[criterion as usize].0;
+            self.trusts.set(criterion, dump, Trust::Distrusted);
+        }
+        self
     }
 }
 
@@ -189,15 +263,25 @@ impl fmt::Display for Capabilities {
             None => "unknown: net.netfilter.nf_conntrack_events cannot be read",
         };
         writeln!(f, "  {:<18} {events}", "events")?;
-        let config = |there: bool, what: &'static str| if there { "yes" } else { what };
-        writeln!(f, "  {:<18} {}", "marks", config(self.marks, "no: CONFIG_NF_CONNTRACK_MARK"))?;
-        writeln!(f, "  {:<18} {}", "expectations", yes(self.expectations))?;
-        write!(
-            f,
-            "  {:<18} {}",
-            "timeout policies",
-            config(self.timeout_policies, "no: modprobe nfnetlink_cttimeout")
-        )
+        let features = [
+            ("marks", Some(self.marks), "CONFIG_NF_CONNTRACK_MARK"),
+            ("zones", self.zones, "CONFIG_NF_CONNTRACK_ZONES"),
+            ("labels (once a rule uses them)", self.labels, "CONFIG_NF_CONNTRACK_LABELS"),
+            ("expectations", Some(self.expectations), "another kernel"),
+            ("timeout policies", Some(self.timeout_policies), "modprobe nfnetlink_cttimeout"),
+        ];
+        let named = |wanted| {
+            let names = features.iter().filter(|(_, there, _)| *there == wanted);
+            names.map(|(name, ..)| *name).collect::<Vec<_>>().join(", ")
+        };
+        write!(f, "  {:<18} {}", "offers", named(Some(true)))?;
+        for (name, _, remedy) in features.iter().filter(|(_, there, _)| *there == Some(false)) {
+            write!(f, "\n  {:<18} {name}: {remedy}", "lacks")?;
+        }
+        match named(None) {
+            unknown if unknown.is_empty() => Ok(()),
+            unknown => write!(f, "\n  {:<18} {unknown}", "untested"),
+        }
     }
 }
 
@@ -212,11 +296,13 @@ mod tests {
             status_filter: true,
             zone_filter: false,
             untested: (trust == Trust::Untested).then(|| "unshare: not permitted".into()),
-            trust: [(trust, trust); KernelCriterion::ALL.len()],
+            trusts: Trusts([(trust, trust); KernelCriterion::ALL.len()]),
             accounting: Some(false),
             timestamps: Some(true),
             events: Some(2),
             marks: true,
+            zones: Some(false),
+            labels: None,
             expectations: true,
             timeout_policies: false,
             entries: (3, 0),
@@ -227,23 +313,30 @@ mod tests {
     fn untested_is_trusted_only_where_nothing_can_be_hidden() {
         let untested = capabilities(Trust::Untested);
         let trusted = KernelCriterion::ALL.map(|c| untested.dump(c) == Trust::Proved);
-        assert_eq!(trusted.iter().filter(|t| **t).count(), 3);
+        assert_eq!(trusted.iter().filter(|t| **t).count(), 4);
         assert_eq!(untested.dump(KernelCriterion::OrigIpv4), Trust::Proved);
         assert!(KernelCriterion::ALL.iter().all(|c| untested.flush(*c) == Trust::Untested));
         let wrong = capabilities(Trust::Wrong);
         assert!(KernelCriterion::ALL.iter().all(|c| wrong.dump(*c) == Trust::Wrong));
+        let none = KernelCriterion::ALL.into_iter().fold(untested, Capabilities::distrust);
+        assert!(KernelCriterion::ALL.iter().all(|c| none.dump(*c) == Trust::Distrusted));
+        let proved = capabilities(Trust::Proved).distrust_flushes();
+        assert!(KernelCriterion::ALL.iter().all(|c| proved.dump(*c) == Trust::Proved));
+        assert!(KernelCriterion::ALL.iter().all(|c| proved.flush(*c) == Trust::Distrusted));
     }
 
     #[test]
     fn one_screen_with_remedies() {
         let text = capabilities(Trust::Untested).to_string();
-        assert!(text.lines().count() <= 24, "{text}");
+        assert!(text.lines().count() <= 25, "{text}");
         for words in [
             "3, unlimited",
             "could not be tried out (unshare: not permitted)",
             "counters           off; for new entries: sysctl net.netfilter.nf_conntrack_acct=1",
             "timestamps         on",
-            "no: modprobe nfnetlink_cttimeout",
+            "offers             marks, expectations\n",
+            "lacks              timeout policies: modprobe nfnetlink_cttimeout",
+            "untested           labels",
         ] {
             assert!(text.contains(words), "{words:?} is missing in\n{text}");
         }

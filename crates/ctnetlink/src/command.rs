@@ -183,7 +183,7 @@ mod tests {
 
     use super::*;
     use crate::filter::KernelPart;
-    use crate::request::entry;
+    use crate::request::filter;
 
     #[test]
     fn sequence_numbers_wrap_around_zero() {
@@ -206,7 +206,7 @@ mod tests {
                 (1..=300).map(|n| Entry::udp(at("1", n), at("2", 53), at("3", 53))).collect();
             fill(&entries);
             let mut command = Command::new(Socket::open().unwrap());
-            let dump = || entry::dump(0, &KernelPart::default());
+            let dump = || filter::dump(0, &KernelPart::default());
             let error = command
                 .collect(Operation::Dump, dump(), |_| Err(Error::Invalid("not this one".into())));
             assert_eq!(error.unwrap_err().to_string(), "not this one");

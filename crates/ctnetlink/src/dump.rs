@@ -5,11 +5,12 @@ use std::ops::Range;
 
 use netlink_packet_core::NLM_F_DUMP_INTR;
 
+use crate::capability::Trusts;
 use crate::error::{Error, Operation, Result};
 use crate::filter::{Filter, KernelPart, Plan};
 use crate::flow::{Flow, FlowRef, Index};
 use crate::reply::Reply;
-use crate::request::entry;
+use crate::request::{entry, filter as request};
 use crate::socket::{RECEIVE_CAPACITY, Socket};
 use crate::wire::Messages;
 
@@ -22,6 +23,13 @@ pub(crate) enum Source {
     TableAndZero,
     /// The entries whose destroy event is still to be delivered.
     Dying,
+}
+
+impl Source {
+    /// A pass that is over has brought this entry too.
+    fn brought(&self, flow: &FlowRef<'_>) -> bool {
+        matches!(self, Source::Table(part) if part.covers(flow))
+    }
 }
 
 /// A running dump. Made by [`Conntrack::dump`](crate::Conntrack::dump).
@@ -52,8 +60,9 @@ pub struct Dump {
     /// Offset of the next message in the buffer.
     offset: usize,
     filter: Option<Filter>,
-    /// Requests not sent yet; the one under way is not among them.
-    remaining: std::vec::IntoIter<Source>,
+    passes: Vec<Source>,
+    /// How many of the passes were started; the last of them is under way.
+    started: usize,
     pushdown: String,
     sequence: u32,
     received: u64,
@@ -66,11 +75,11 @@ pub struct Dump {
 
 impl Dump {
     /// Starts a dump of what the filter matches.
-    pub(crate) fn start(socket: Socket, filter: Option<&Filter>) -> Result<Dump> {
-        let plan = filter.map_or_else(|| Ok(Plan::everything()), Filter::plan)?;
-        let pushdown = plan.requests.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        let sources = plan.requests.into_iter().map(Source::Table).collect();
-        Dump::run(socket, sources, filter.cloned(), pushdown)
+    pub(crate) fn start(socket: Socket, filter: Option<&Filter>, trusts: &Trusts) -> Result<Dump> {
+        let plan = filter.map_or_else(|| Ok(Plan::everything()), |filter| filter.plan(trusts))?;
+        let pushdown = plan.passes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let passes = plan.passes.into_iter().map(Source::Table).collect();
+        Dump::run(socket, passes, filter.map(Filter::cheapest_first), pushdown)
     }
 
     /// Starts a dump of something else.
@@ -81,7 +90,7 @@ impl Dump {
     /// Sends the first request and waits for the first answer, so that a refusal shows here.
     fn run(
         socket: Socket,
-        sources: Vec<Source>,
+        passes: Vec<Source>,
         filter: Option<Filter>,
         pushdown: String,
     ) -> Result<Dump> {
@@ -90,7 +99,8 @@ impl Dump {
             buffer: Vec::with_capacity(RECEIVE_CAPACITY),
             offset: 0,
             filter,
-            remaining: sources.into_iter(),
+            passes,
+            started: 0,
             pushdown,
             sequence: 0,
             received: 0,
@@ -174,10 +184,11 @@ impl Dump {
                 Reply::Data(message) => {
                     self.received += 1;
                     let index = self.index.insert(Index::parse(message.payload).map_err(decode)?);
-                    let matches = |filter: &Filter| {
-                        filter.matches(&FlowRef::from_index(message.payload, *index))
-                    };
-                    if self.filter.as_ref().is_none_or(matches) {
+                    let flow = FlowRef::from_index(message.payload, *index);
+                    let earlier = &self.passes[..self.started - 1];
+                    if self.filter.as_ref().is_none_or(|filter| filter.matches(&flow))
+                        && !earlier.iter().any(|pass| pass.brought(&flow))
+                    {
                         let start = message.payload_offset;
                         return Ok(Some(start..start + message.payload.len()));
                     }
@@ -193,11 +204,12 @@ impl Dump {
 
     /// Sends the next request of the plan; without one the dump is finished.
     fn send_next(&mut self) -> Result<()> {
-        match self.remaining.next() {
+        match self.passes.get(self.started) {
             Some(source) => {
+                self.started += 1;
                 self.sequence += 1;
                 let request = match source {
-                    Source::Table(part) => entry::dump(self.sequence, &part),
+                    Source::Table(part) => request::dump(self.sequence, part),
                     Source::TableAndZero => entry::dump_and_zero(self.sequence),
                     Source::Dying => entry::dying(self.sequence),
                 };

@@ -34,7 +34,7 @@
 //! | 3 | `tuple`, `proto`, `status`, `extension`, `labels`, `flow`, `line`, `key`, `entry`, `capability` | the model: [`Flow`] and its view [`FlowRef`], [`Key`], [`NewEntry`] |
 //! | 4 | `filter`, `desired`, `history`, `verdict` | pure judgement: which entries are meant, which are stale |
 //! | 5 | `request`, `reply`, `socket` | bytes out, answers in; the only `unsafe` |
-//! | 6 | `command`, `dump`, `batch`, `stats`, `expect`, `timeout`, `probe` | operations on a socket |
+//! | 6 | `command`, `dump`, `batch`, `stats`, `expect`, `timeout`, `probe`, `trial` | operations on a socket |
 //! | 7 | `conntrack` | [`Conntrack`], the handle that offers them |
 //! | 8 | `reconcile` | [`Reconciler`]: runs the passes and reports |
 //!
@@ -79,6 +79,7 @@ mod socket;
 mod stats;
 mod status;
 mod timeout;
+mod trial;
 mod tuple;
 pub mod uapi;
 mod verdict;
@@ -86,16 +87,17 @@ pub mod wire;
 
 pub use batch::{Batch, Outcome};
 pub use capability::{Capabilities, KernelCriterion, Trust};
-pub use conntrack::{Conntrack, Deletions, Echo, Echoing};
+pub use conntrack::{Conntrack, DeleteMatching, DeleteReport, Deletions, Echo, Echoing};
 pub use desired::{DesiredState, DesiredStateBuilder, Endpoint, Frontend, ServiceKey, ServicePort};
 pub use dump::{Dump, Flows};
 pub use entry::{Change, NatRange, NewEntry};
 pub use error::{DecodeError, Error, Operation, Result};
 pub use expect::{ExpectKey, Expectation, NewExpectation};
 pub use extension::{Counters, SeqAdj, SynProxy, Timestamps};
-pub use filter::Filter;
+pub use filter::{Addresses, Explanation, Filter, Ports};
 pub use flow::{Flow, FlowRef};
 pub use history::History;
+pub use ipnet::IpNet;
 pub use key::Key;
 pub use labels::{LabelMap, Labels};
 pub use line::Line;

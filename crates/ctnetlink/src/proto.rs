@@ -152,6 +152,22 @@ impl TcpState {
     }
 }
 
+impl FromStr for TcpState {
+    type Err = Error;
+
+    /// Accepts the kernel's names in any case, and numbers.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let by_name = (0..16).map(TcpState::from).find(|state| {
+            !matches!(state, TcpState::Other(_)) && state.to_string().eq_ignore_ascii_case(text)
+        });
+        by_name.or_else(|| text.parse::<u8>().ok().map(TcpState::from)).ok_or_else(|| {
+            Error::Invalid(format!(
+                "unknown TCP state {text:?}: expected a name such as ESTABLISHED, or a number"
+            ))
+        })
+    }
+}
+
 impl fmt::Display for TcpState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -228,6 +244,22 @@ impl SctpState {
             SctpState::HeartbeatSent => 8,
             SctpState::Other(number) => number,
         }
+    }
+}
+
+impl FromStr for SctpState {
+    type Err = Error;
+
+    /// Accepts the kernel's names in any case, and numbers.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let by_name = (0..16).map(SctpState::from).find(|state| {
+            !matches!(state, SctpState::Other(_)) && state.to_string().eq_ignore_ascii_case(text)
+        });
+        by_name.or_else(|| text.parse::<u8>().ok().map(SctpState::from)).ok_or_else(|| {
+            Error::Invalid(format!(
+                "unknown SCTP state {text:?}: expected a name such as ESTABLISHED, or a number"
+            ))
+        })
     }
 }
 
@@ -377,7 +409,17 @@ mod tests {
         for number in 0..=255 {
             assert_eq!(TcpState::from(number).number(), number);
             assert_eq!(SctpState::from(number).number(), number);
+            let (tcp, sctp) = (TcpState::from(number), SctpState::from(number));
+            assert_eq!(tcp.to_string().parse::<TcpState>().unwrap(), tcp);
+            assert_eq!(sctp.to_string().to_lowercase().parse::<SctpState>().unwrap(), sctp);
         }
+    }
+
+    #[test]
+    fn unknown_states_are_refused() {
+        let error = "ESTAB".parse::<TcpState>().unwrap_err().to_string();
+        assert!(error.contains("unknown TCP state \"ESTAB\""), "{error}");
+        assert!("256".parse::<SctpState>().is_err());
     }
 
     #[cfg(target_endian = "little")]

@@ -346,8 +346,9 @@ mod usual {
     }
 }
 
-/// `nf_conntrack_invert_icmp_tuple` and its sibling for ICMPv6.
-fn answering_type(protocol: Protocol, kind: u8) -> Option<u8> {
+/// The ICMP type that answers this one (`nf_conntrack_invert_icmp_tuple` and its sibling for
+/// ICMPv6). The kernel tracks none without, and refuses them in requests and filters.
+pub(crate) fn answering_type(protocol: Protocol, kind: u8) -> Option<u8> {
     let pairs: &[(u8, u8)] = match protocol {
         Protocol::ICMPV6 => &[(128, 129), (139, 140)],
         _ => &[(8, 0), (13, 14), (15, 16), (17, 18)],

@@ -213,9 +213,10 @@ pub mod filter {
     /// `CTA_FILTER_REPLY_FLAGS`, u32 in **host** order.
     pub const REPLY_FLAGS: u16 = 2;
 
-    /// Compare the source address. Correct for IPv4; inverted for IPv6 in every kernel so far.
+    /// Compare the source address. Correct for IPv4; inverted for IPv6 in nearly every kernel.
     pub const F_IP_SRC: u32 = 1 << 0;
-    /// Compare the destination address. Correct for IPv4; inverted for IPv6.
+    /// Compare the destination address. Correct for IPv4; inverted for IPv6 in nearly every
+    /// kernel.
     pub const F_IP_DST: u32 = 1 << 1;
     /// Compare the protocol number.
     pub const F_PROTO_NUM: u32 = 1 << 3;
@@ -223,6 +224,18 @@ pub mod filter {
     pub const F_PROTO_SRC_PORT: u32 = 1 << 4;
     /// Compare the destination port. Evaluated for TCP and UDP only.
     pub const F_PROTO_DST_PORT: u32 = 1 << 5;
+    /// Compare the ICMP type. Evaluated for ICMP only.
+    pub const F_PROTO_ICMP_TYPE: u32 = 1 << 6;
+    /// Compare the ICMP code.
+    pub const F_PROTO_ICMP_CODE: u32 = 1 << 7;
+    /// Compare the ICMP id.
+    pub const F_PROTO_ICMP_ID: u32 = 1 << 8;
+    /// Compare the ICMPv6 type. Evaluated for ICMPv6 only.
+    pub const F_PROTO_ICMPV6_TYPE: u32 = 1 << 9;
+    /// Compare the ICMPv6 code.
+    pub const F_PROTO_ICMPV6_CODE: u32 = 1 << 10;
+    /// Compare the ICMPv6 id.
+    pub const F_PROTO_ICMPV6_ID: u32 = 1 << 11;
 }
 
 /// Members of the global statistics reply (`enum ctattr_stats_global`).

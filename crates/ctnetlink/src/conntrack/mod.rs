@@ -2,6 +2,8 @@
 
 mod echo;
 mod expectations;
+mod matching;
+pub(crate) mod sweep;
 mod timeouts;
 mod zero;
 
@@ -10,8 +12,9 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use self::echo::{Echo, Echoing};
+pub use self::matching::{DeleteMatching, DeleteReport};
 use crate::batch::{Batch, Outcome};
-use crate::capability::Capabilities;
+use crate::capability::{Capabilities, Trusts};
 use crate::command::Command;
 use crate::dump::{Dump, Source};
 use crate::entry::{Change, NewEntry};
@@ -54,6 +57,8 @@ const MAX_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 pub struct Conntrack {
     namespace: Namespace,
     command: Mutex<Command>,
+    /// What the probe found, once it was asked.
+    trusts: Mutex<Option<Trusts>>,
 }
 
 impl Conntrack {
@@ -105,7 +110,7 @@ impl Conntrack {
 
     fn in_namespace(namespace: Namespace) -> Result<Conntrack> {
         let command = Mutex::new(Command::new(namespace.socket()?));
-        Ok(Conntrack { namespace, command })
+        Ok(Conntrack { namespace, command, trusts: Mutex::new(None) })
     }
 
     /// How many entries the namespace has. Includes expired entries nobody has reaped yet and
@@ -141,7 +146,11 @@ impl Conntrack {
     /// Questions that can be asked in place are asked here; none of them can change the
     /// table on any kernel. Whether filters select what they say is tried out in a scratch namespace with a
     /// table of its own, on a scratch thread, which needs `CAP_SYS_ADMIN`; where that is refused,
-    /// the answer says so. It takes some twenty dumps, so keep the result.
+    /// the answer says so. It takes some fifty dumps of a small table.
+    ///
+    /// From then on this handle's dumps are filtered in the kernel by all that was proved. Before,
+    /// only what no kernel can hide an entry by is asked for. A process with several handles probes
+    /// once and hands the result to [`use_capabilities`](Conntrack::use_capabilities).
     ///
     /// Asking for timeout policies can make the kernel load `nfnetlink_cttimeout`, as any request to
     /// an absent subsystem makes it try.
@@ -151,9 +160,23 @@ impl Conntrack {
     /// [`is_permission_denied`](Error::is_permission_denied),
     /// [`is_not_supported`](Error::is_not_supported).
     pub fn capabilities(&self) -> Result<Capabilities> {
-        let mut command = self.command();
-        let totals = stats::totals(&mut command)?;
-        probe::capabilities(&self.namespace, &mut command, totals)
+        let found = {
+            let mut command = self.command();
+            let totals = stats::totals(&mut command)?;
+            probe::capabilities(&self.namespace, &mut command, totals)?
+        };
+        self.use_capabilities(&found);
+        Ok(found)
+    }
+
+    /// Trusts the kernel as far as these say, found by another handle on this machine since it was
+    /// booted, or narrowed by [`Capabilities::distrust`].
+    pub fn use_capabilities(&self, capabilities: &Capabilities) {
+        *lock(&self.trusts) = Some(capabilities.trusts.clone());
+    }
+
+    fn trusts(&self) -> Option<Trusts> {
+        lock(&self.trusts).clone()
     }
 
     /// Starts a dump of what the filter matches, or of everything (`None`).
@@ -165,7 +188,8 @@ impl Conntrack {
     /// [`is_permission_denied`](Error::is_permission_denied),
     /// [`is_not_supported`](Error::is_not_supported), or an invalid filter.
     pub fn dump<'f>(&self, filter: impl Into<Option<&'f Filter>>) -> Result<Dump> {
-        let started = Dump::start(self.namespace.socket()?, filter.into());
+        let trusts = self.trusts().unwrap_or(Trusts::UNTESTED);
+        let started = Dump::start(self.namespace.socket()?, filter.into(), &trusts);
         started.map_err(|error| self.diagnose(error))
     }
 
@@ -387,8 +411,12 @@ impl Conntrack {
     pub(crate) fn command(&self) -> MutexGuard<'_, Command> {
         // A panic in the middle of an exchange leaves answers queued, which the next exchange
         // skips by their sequence numbers.
-        self.command.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.command)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The entry in a message, as a value of its own.

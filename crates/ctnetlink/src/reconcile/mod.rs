@@ -7,11 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use self::report::{FamilyReport, Reasons, Removal, Report};
-use crate::batch::{Batch, Outcome};
+use crate::batch::Outcome;
 use crate::conntrack::Conntrack;
+use crate::conntrack::sweep::{Sweeper, sweep};
 use crate::desired::DesiredState;
 use crate::error::Result;
 use crate::filter::Filter;
+use crate::flow::FlowRef;
 use crate::history::History;
 use crate::proto::Protocol;
 use crate::tuple::Family;
@@ -185,62 +187,21 @@ impl Reconciler {
         cover: &mut Cover,
     ) {
         report.passes += 1;
-        let mut batch = Batch::new();
-        if let Err(error) = self.stream(ct, rules, filter, report, cover, &mut batch) {
-            report.error.get_or_insert(error);
-        }
-        // Also after an error: what was found stale up to there is stale.
-        if let Err(error) = execute(ct, &mut batch, report) {
+        let before = report.scanned;
+        let result = ct.dump(filter).and_then(|dump| {
+            if report.passes == 1 {
+                report.pushdown = dump.pushdown().to_owned();
+            }
+            let next_call = before + PROGRESS_INTERVAL;
+            let delete = !self.dry_run;
+            let mut pass = Pass { reconciler: self, rules, report, cover, before, next_call };
+            sweep(ct, dump, delete, &mut pass)
+        });
+        if let Err(error) = result {
             report.error.get_or_insert(error);
         }
         report.close_pass(self.dry_run);
         self.tell(report);
-    }
-
-    fn stream(
-        &mut self,
-        ct: &Conntrack,
-        rules: &Rules,
-        filter: &Filter,
-        report: &mut FamilyReport,
-        cover: &mut Cover,
-        batch: &mut Batch,
-    ) -> Result<()> {
-        let before = report.scanned;
-        let mut dump = ct.dump(filter)?;
-        if report.passes == 1 {
-            report.pushdown = dump.pushdown().to_owned();
-        }
-        let mut next_call = before + PROGRESS_INTERVAL;
-        loop {
-            let next = dump.next();
-            let more = match &next {
-                Ok(Some(flow)) => {
-                    if let Verdict::Stale(reason) = rules.verdict(flow) {
-                        report.found(flow, reason);
-                        cover.add(flow);
-                        if !self.dry_run {
-                            batch.delete(flow)?;
-                        }
-                    }
-                    Ok(true)
-                }
-                Ok(None) => Ok(false),
-                Err(_) => next.map(|_| false),
-            };
-            // Whatever came counts, matching or not, also before an error.
-            report.scanned = before + dump.received();
-            if !more? {
-                return Ok(());
-            }
-            if batch.is_full() {
-                execute(ct, batch, report)?;
-            }
-            if report.scanned >= next_call {
-                next_call = report.scanned + PROGRESS_INTERVAL;
-                self.tell(report);
-            }
-        }
     }
 
     fn tell(&mut self, report: &FamilyReport) {
@@ -255,15 +216,37 @@ impl Reconciler {
     }
 }
 
-/// Sends the deletes that have been collected. A batch that is refused as a whole has failed in each
-/// of its deletes.
-fn execute(ct: &Conntrack, batch: &mut Batch, report: &mut FamilyReport) -> Result<()> {
-    let pending = batch.len();
-    let executed = ct.execute_each(batch, |outcome| report.outcome(outcome));
-    if let Err(error) = &executed {
-        (0..pending).for_each(|_| report.outcome(Outcome::Failed(error.clone())));
+/// A pass under way.
+struct Pass<'a> {
+    reconciler: &'a mut Reconciler,
+    rules: &'a Rules,
+    report: &'a mut FamilyReport,
+    cover: &'a mut Cover,
+    /// Entries scanned before this pass.
+    before: u64,
+    /// The progress callback is due when so many are scanned.
+    next_call: u64,
+}
+
+impl Sweeper for Pass<'_> {
+    fn judge(&mut self, flow: &FlowRef<'_>) -> bool {
+        let Verdict::Stale(reason) = self.rules.verdict(flow) else { return false };
+        self.report.found(flow, reason);
+        self.cover.add(flow);
+        true
     }
-    executed
+
+    fn received(&mut self, entries: u64) {
+        self.report.scanned = self.before + entries;
+        if self.report.scanned >= self.next_call {
+            self.next_call = self.report.scanned + PROGRESS_INTERVAL;
+            self.reconciler.tell(self.report);
+        }
+    }
+
+    fn deleted(&mut self, outcome: Outcome) {
+        self.report.outcome(outcome);
+    }
 }
 
 impl fmt::Debug for Reconciler {

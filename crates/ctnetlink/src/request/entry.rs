@@ -1,19 +1,17 @@
 //! Requests about entries (`IPCTNL_MSG_CT_*`).
 
 use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
-use netlink_packet_netfilter::conntrack::{IPTuple, ProtoTuple, Tuple as TuplePartNla};
 
 use super::{Head, address, be16, be32, byte, nest, text, tuple};
 use crate::entry::{Change, NatRange, NewEntry, mixed_families};
 use crate::error::{Error, Result};
 use crate::extension::SeqAdj;
-use crate::filter::{KernelPart, TuplePart};
 use crate::flow::Flow;
 use crate::key::{Key, KeyDirection};
 use crate::proto::ProtocolState;
 use crate::status::Status;
 use crate::tuple::Family;
-use crate::uapi::{self, cta, filter as f, protoinfo};
+use crate::uapi::{self, cta, protoinfo};
 
 fn head(message: u8, family: u8) -> Head {
     let subsystem = uapi::NFNL_SUBSYS_CTNETLINK;
@@ -28,13 +26,6 @@ pub(crate) fn stats(sequence: u32) -> Vec<u8> {
 /// `CT_GET_STATS_CPU`, which answers only as a dump.
 pub(crate) fn stats_cpu() -> Vec<u8> {
     Head { flags: NLM_F_DUMP, ..head(uapi::IPCTNL_MSG_CT_GET_STATS_CPU, 0) }.bytes(Vec::new())
-}
-
-/// `CT_GET` as a dump of what the kernel part selects.
-pub(crate) fn dump(sequence: u32, part: &KernelPart) -> Vec<u8> {
-    let family = part.family.map_or(0, Family::number);
-    let head = Head { sequence, flags: NLM_F_DUMP, ..head(uapi::IPCTNL_MSG_CT_GET, family) };
-    head.bytes(tuple_filter(&part.tuple))
 }
 
 /// `CT_GET_DYING` as a dump.
@@ -237,45 +228,6 @@ fn nat(kind: u16, range: NatRange) -> DefaultNla {
     nest(kind, &members)
 }
 
-/// `CTA_FILTER` with the original tuple it speaks about; nothing for an empty part.
-fn tuple_filter(part: &TuplePart) -> Vec<DefaultNla> {
-    let mut flags = 0;
-    let mut addresses = Vec::new();
-    if let Some(src) = part.src {
-        flags |= f::F_IP_SRC;
-        addresses.push(IPTuple::SourceAddress(src.into()));
-    }
-    if let Some(dst) = part.dst {
-        flags |= f::F_IP_DST;
-        addresses.push(IPTuple::DestinationAddress(dst.into()));
-    }
-    let mut proto = Vec::new();
-    if let Some(protocol) = part.protocol {
-        flags |= f::F_PROTO_NUM;
-        proto.push(ProtoTuple::Protocol(protocol.0.into()));
-    }
-    if let Some(port) = part.src_port {
-        flags |= f::F_PROTO_SRC_PORT;
-        proto.push(ProtoTuple::SourcePort(port));
-    }
-    if let Some(port) = part.dst_port {
-        flags |= f::F_PROTO_DST_PORT;
-        proto.push(ProtoTuple::DestinationPort(port));
-    }
-    if flags == 0 {
-        return Vec::new();
-    }
-    let mut tuple = Vec::new();
-    if !addresses.is_empty() {
-        tuple.push(TuplePartNla::Ip(addresses));
-    }
-    if !proto.is_empty() {
-        tuple.push(TuplePartNla::Proto(proto));
-    }
-    let flags = DefaultNla::new(f::ORIG_FLAGS, flags.to_ne_bytes().to_vec());
-    vec![nest(cta::TUPLE_ORIG, &tuple), nest(cta::FILTER, &[flags])]
-}
-
 #[cfg(test)]
 #[cfg(target_endian = "little")]
 mod tests {
@@ -284,13 +236,13 @@ mod tests {
 
     use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
     use netlink_packet_netfilter::conntrack::{
-        ConntrackAttribute, ConntrackMessage, Status as OracleStatus,
+        ConntrackAttribute, ConntrackMessage, IPTuple, ProtoTuple, Status as OracleStatus,
+        Tuple as TuplePartNla,
     };
     use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::filter::Filter;
     use crate::flow::FlowRef;
     use crate::flow::tests::{DUMPED, dumped, unhex};
     use crate::proto::Protocol;
@@ -328,23 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn dump_filters_carry_the_nested_flag_and_host_order_bits() {
-        let filter = Filter::protocol(Protocol::UDP)
-            & Filter::orig_dst("10.96.0.10".parse().unwrap())
-            & Filter::orig_dst_port(53);
-        let part = filter.plan().unwrap().requests[0];
-        // Tuple and flags as in the filtered request of chapter 11, without its reply half.
-        let out = dump(9, &part);
-        assert_eq!(out[..8], [u8::try_from(out.len()).unwrap(), 0, 0, 0, 1, 1, 1, 3]);
-        let tuple =
-            unhex("240001800c000180080002000a60000a140002800500010011000000060003000035 0000");
-        assert_eq!(out[20..20 + tuple.len()], tuple);
-        assert_eq!(out[20 + tuple.len()..], unhex("0c001980080001002a000000"));
-    }
-
-    #[test]
-    fn without_a_tuple_part_there_is_no_filter() {
-        assert_eq!(dump(1, &KernelPart::default()).len(), 20);
+    fn statistics_are_asked_for_without_attributes() {
         assert_eq!(stats(7), unhex("14000000050101000700000000000000 00000000"));
     }
 

@@ -6,10 +6,11 @@
 //! refuses a `CTA_FILTER` without it.
 //!
 //! `CT_DELETE` without a tuple is a flush of everything to the kernel. Only [`entry::flush`] makes
-//! one.
+//! one; the filtered flush of [`filter::flush`] always has a tuple.
 
 pub(crate) mod entry;
 pub(crate) mod expect;
+pub(crate) mod filter;
 pub(crate) mod probe;
 pub(crate) mod timeout;
 

@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
     use crate::filter::KernelPart;
-    use crate::request::entry;
+    use crate::request::{entry, filter};
 
     fn receive(socket: &Socket, capacity: usize) -> Result<bool> {
         socket.try_receive(Operation::Dump, &mut Vec::with_capacity(capacity))
@@ -186,7 +186,7 @@ mod tests {
                 Entry::udp(at("10.0.0.1:2"), frontend, backend),
             ]);
             let socket = Socket::open().unwrap();
-            socket.send(Operation::Dump, &entry::dump(1, &KernelPart::default())).unwrap();
+            socket.send(Operation::Dump, &filter::dump(1, &KernelPart::default())).unwrap();
             let error = receive(&socket, 200).unwrap_err();
             assert!(
                 matches!(error, Error::Truncated { capacity: 200, length, .. } if length > 200),

@@ -1,60 +1,18 @@
-//! The example programs as a user runs them: what they print, and how they exit.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+//! `reconcile`: the demo, and a real node's table.
 
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::process::{Command, Stdio};
 
 use ctnetlink::Conntrack;
 use ctnetlink_testbed::fill::fill;
-use ctnetlink_testbed::netns::{in_netns, run};
+use ctnetlink_testbed::netns::in_netns;
 use ctnetlink_testbed::oracle;
 use ctnetlink_tests::{clients, udp};
 use serde_json::{Value, json};
 
-/// Builds the examples once, and says where they are.
-fn example(name: &str) -> PathBuf {
-    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    let directory = DIRECTORY.get_or_init(|| {
-        let build = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "ctnetlink-examples", "--examples"])
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-            .status()
-            .unwrap();
-        assert!(build.success(), "cargo build --examples: {build}");
-        // target/debug/deps/this_test -> target/debug/examples
-        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples")
-    });
-    directory.join(name)
-}
-
-struct Run {
-    status: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Run {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.all()))
-    }
-
-    fn all(&self) -> String {
-        format!("exit {}\n{}\n{}", self.status, self.stdout, self.stderr)
-    }
-}
-
-impl From<Output> for Run {
-    fn from(output: Output) -> Self {
-        Run {
-            status: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-}
+use crate::{Run, conntrack_insert, example, insert_all};
 
 fn reconcile(arguments: &[&str]) -> Run {
     Command::new(example("reconcile")).args(arguments).output().unwrap().into()
@@ -140,37 +98,6 @@ fn cluster() -> String {
 }
 
 /// Entries made by the conntrack program: client port, original destination, reply source.
-fn conntrack_insert(protocol: &str, port: u16, frontend: (&str, u16), backend: (&str, u16)) {
-    let client = if frontend.0.contains(':') { "fd00:9::1" } else { "10.9.0.1" };
-    let ((frontend, dport), (backend, reply_port)) = (frontend, backend);
-    let state = if protocol == "tcp" { " --state ESTABLISHED" } else { "" };
-    let text = format!(
-        "-I -p {protocol} -t 600 -s {client} --sport {port} -d {frontend} --dport {dport} \
-         -r {backend} --reply-port-src {reply_port} -q {client} --reply-port-dst {port} \
-         -u SEEN_REPLY{state}"
-    );
-    run("conntrack", &text.split(' ').collect::<Vec<_>>());
-}
-
-/// One of each kind; the stale ones have ports from 100 on.
-fn insert_all() {
-    for (port, frontend, backend) in [
-        (1, ("10.96.0.10", 53), ("10.244.1.5", 5353)),
-        (2, ("10.96.0.10", 9153), ("10.244.9.9", 5353)),
-        (3, ("203.0.113.9", 30053), ("203.0.113.9", 30053)),
-        (4, ("192.0.2.5", 30053), ("10.244.1.5", 5353)),
-        (5, ("fd00:96::a", 53), ("fd00:244::5", 5353)),
-        (100, ("10.96.0.10", 53), ("10.244.9.9", 5353)),
-        (101, ("10.96.0.10", 53), ("10.244.1.5", 53)),
-        (102, ("10.96.0.10", 53), ("10.96.0.10", 53)),
-        (103, ("192.0.2.5", 30053), ("10.244.9.9", 5353)),
-        (104, ("fd00:96::a", 53), ("fd00:244::6", 5353)),
-    ] {
-        conntrack_insert("udp", port, frontend, backend);
-    }
-    conntrack_insert("tcp", 6, ("10.96.0.10", 53), ("10.244.9.9", 5353));
-}
-
 const NODE: [&str; 2] = ["--node-address", "192.0.2.5"];
 
 fn sums(report: &Value) -> [u64; 4] {
@@ -481,75 +408,6 @@ fn more_entries_than_the_kernel_takes() {
         let run = reconcile(&["--entries", &entries]);
         assert_eq!(run.status, 1, "{}", run.all());
         assert!(run.stderr.contains(&format!("nf_conntrack_max is {limit}")), "{}", run.all());
-    });
-}
-
-#[test]
-fn the_host_is_left_alone() {
-    in_netns(|| {
-        insert_all();
-        let before = oracle::table();
-        for name in ["reconcile", "plain_desired_state"] {
-            let arguments: &[&str] = if name == "reconcile" { &["--entries", "2000"] } else { &[] };
-            let run: Run = Command::new(example(name)).args(arguments).output().unwrap().into();
-            assert_eq!(run.status, 0, "{}", run.all());
-        }
-        assert_eq!(oracle::table(), before);
-    });
-}
-
-#[test]
-fn dump_lists_and_counts() {
-    in_netns(|| {
-        insert_all();
-        let dump = |arguments: &[&str]| -> Run {
-            Command::new(example("dump")).args(arguments).output().unwrap().into()
-        };
-        assert_eq!(dump(&[]).stdout.lines().count(), 11);
-        assert_eq!(dump(&["udp and orig", "dst port 53"]).stdout.lines().count(), 6);
-        assert_eq!(dump(&["--count"]).stdout, "11\n");
-        assert_eq!(dump(&["--count", "udp", "and", "orig", "dst", "port", "53"]).stdout, "6\n");
-        let typo = dump(&["udp and orig dest port 53"]);
-        assert_eq!(typo.status, 2);
-        assert!(typo.stderr.contains("column 14: expected src or dst"), "{}", typo.all());
-
-        let timeless = |line: &str| {
-            let mut words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-            words.remove(4);
-            words.join(" ")
-        };
-        let sorted = |lines: Vec<String>| {
-            let mut lines: Vec<_> = lines.iter().map(|line| timeless(line)).collect();
-            lines.sort_unstable();
-            lines
-        };
-        let ours = dump(&["--extended"]).stdout.lines().map(str::to_owned).collect();
-        assert_eq!(sorted(ours), sorted(oracle::conntrack_list(&["-o", "extended,id"])));
-
-        let json = dump(&["--json", "udp and orig dst port 53"]).stdout;
-        let objects: Vec<Value> = json.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-        assert_eq!(objects.len(), 6);
-        assert!(objects.iter().all(|o| o["orig"]["dst_port"] == 53 && o["protocol"] == "udp"));
-
-        let mut powerless = Command::new(example("dump"));
-        ctnetlink_testbed::netns::drop_capabilities_of(&mut powerless);
-        let run: Run = powerless.output().unwrap().into();
-        assert_eq!(run.status, 1);
-        assert!(
-            run.stderr.starts_with("dump: dump: Operation not permitted (EPERM"),
-            "{}",
-            run.all()
-        );
-    });
-}
-
-#[test]
-fn capabilities_fit_one_screen() {
-    in_netns(|| {
-        let run: Run = Command::new(example("capabilities")).output().unwrap().into();
-        assert_eq!(run.status, 0, "{}", run.all());
-        assert!(run.stdout.lines().count() <= 24, "{}", run.all());
-        assert!(run.stdout.contains("original IPv6 address"), "{}", run.all());
     });
 }
 

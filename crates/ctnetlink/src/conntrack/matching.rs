@@ -1,0 +1,222 @@
+//! Deleting by filter.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::Conntrack;
+use super::sweep::{Sweeper, sweep};
+use crate::batch::Outcome;
+use crate::error::{Error, Operation, Result};
+use crate::filter::Filter;
+use crate::flow::FlowRef;
+use crate::request::filter as request;
+
+/// Failed deletes are explained up to this number; more are only counted.
+const FAILURES_SHOWN: usize = 8;
+
+impl Conntrack {
+    /// Deletes the entries a filter matches, once it is [run](DeleteMatching::run).
+    ///
+    /// What is matched is decided here, entry by entry, as of the dump; each is then deleted by
+    /// reply tuple, zone and id as dumped. So no kernel can make it more than the filter says, and an
+    /// entry that was re-created toward another backend meanwhile is not touched. What can change
+    /// between dump and delete (mark, status, state, timeout, counters) is as of the dump.
+    ///
+    /// ```no_run
+    /// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
+    /// let dead = "udp and orig dst port 53 and reply src 10.244.1.5".parse()?;
+    /// let would = ct.delete_matching(&dead).dry_run().run()?;
+    /// println!("{} entries", would.matched);
+    /// let report = ct.delete_matching(&dead).run()?;
+    /// println!("{report}");
+    /// # Ok(()) }
+    /// ```
+    pub fn delete_matching<'a>(&'a self, filter: &'a Filter) -> DeleteMatching<'a> {
+        DeleteMatching { ct: self, filter, dry_run: false, each: None }
+    }
+}
+
+type OnMatch<'a> = dyn FnMut(&FlowRef<'_>) + 'a;
+
+/// A delete by filter that has not begun. Made by [`Conntrack::delete_matching`].
+#[must_use = "nothing is deleted before run() or in_kernel()"]
+pub struct DeleteMatching<'a> {
+    ct: &'a Conntrack,
+    filter: &'a Filter,
+    dry_run: bool,
+    each: Option<Box<OnMatch<'a>>>,
+}
+
+impl<'a> DeleteMatching<'a> {
+    /// Counts what matches and deletes nothing.
+    pub fn dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+
+    /// Calls back with each entry that matches, before it is deleted. The callback may use the
+    /// handle.
+    pub fn on_match(mut self, each: impl FnMut(&FlowRef<'_>) + 'a) -> Self {
+        self.each = Some(Box::new(each));
+        self
+    }
+
+    /// Streams the table once and deletes what matches, 200 to a datagram, in constant memory.
+    ///
+    /// # Errors
+    ///
+    /// An invalid filter, or if the dump could not be started: then nothing was deleted. What comes
+    /// up later is in the report.
+    pub fn run(self) -> Result<DeleteReport> {
+        let started = Instant::now();
+        let dump = self.ct.dump(self.filter)?;
+        let report = DeleteReport {
+            filter: self.filter.to_string(),
+            dry_run: self.dry_run,
+            pushdown: dump.pushdown().to_owned(),
+            received: 0,
+            matched: 0,
+            deleted: 0,
+            already_gone: 0,
+            failed: 0,
+            failures: Vec::new(),
+            error: None,
+            elapsed: Duration::ZERO,
+        };
+        let mut run = Run { report, each: self.each };
+        let result = sweep(self.ct, dump, !self.dry_run, &mut run);
+        Ok(DeleteReport { error: result.err(), elapsed: started.elapsed(), ..run.report })
+    }
+
+    /// Has the kernel delete what matches, in one filtered flush for each family concerned: each
+    /// entry is judged under its lock as it is at that moment, and nothing is counted, because the
+    /// kernel does not tell. Entries inserted meanwhile may survive. Linux 6.12.
+    ///
+    /// Only where the whole filter can be said in the kernel's terms and the probe has proved each
+    /// of them on this kernel; [`Filter::explain`] says beforehand. The request is made so that a
+    /// kernel which ignores the filter refuses it and deletes nothing.
+    ///
+    /// A handle that has not [probed](Conntrack::capabilities) yet does so first.
+    ///
+    /// # Errors
+    ///
+    /// A filter that cannot be left to this kernel, with the reason; then nothing was sent.
+    pub fn in_kernel(self) -> Result<()> {
+        if self.dry_run || self.each.is_some() {
+            return Err(Error::Invalid(
+                "delete in the kernel: there is nothing to count or to show; run() does both"
+                    .into(),
+            ));
+        }
+        let trusts = match self.ct.trusts() {
+            Some(trusts) => trusts,
+            None => self.ct.capabilities()?.trusts,
+        };
+        let parts = self.filter.flush_plan(&trusts)?;
+        // All of them, before the first is sent.
+        let requests = parts.iter().map(request::flush).collect::<Result<Vec<_>>>()?;
+        requests.into_iter().try_for_each(|request| self.ct.act(Operation::Flush, request))
+    }
+}
+
+impl fmt::Debug for DeleteMatching<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeleteMatching")
+            .field("filter", &self.filter.to_string())
+            .field("dry_run", &self.dry_run)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [delete by filter](Conntrack::delete_matching) did. `Display` is for people.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DeleteReport {
+    /// The filter.
+    pub filter: String,
+    /// Nothing was deleted; `matched` says what would have been.
+    pub dry_run: bool,
+    /// What the kernel filtered by, in the words of the filter; empty for nothing.
+    pub pushdown: String,
+    /// Entries that came from the kernel, matching or not.
+    pub received: u64,
+    /// Entries that matched: `deleted + already_gone + failed`, unless nothing was to be deleted. An
+    /// entry that a changing table shows twice counts twice.
+    pub matched: u64,
+    /// Deleted.
+    pub deleted: u64,
+    /// Gone, or replaced by an entry with another reply tuple, before the delete arrived.
+    pub already_gone: u64,
+    /// Deletes that did not succeed.
+    pub failed: u64,
+    /// Why the first of them did not.
+    pub failures: Vec<Error>,
+    /// What ended the walk early. What had matched until then was dealt with.
+    pub error: Option<Error>,
+    /// Wall time.
+    pub elapsed: Duration,
+}
+
+impl DeleteReport {
+    /// The walk came to its end and no delete failed.
+    pub fn succeeded(&self) -> bool {
+        self.failed == 0 && self.error.is_none()
+    }
+}
+
+impl fmt::Display for DeleteReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dry = if self.dry_run { ", dry run: nothing deleted" } else { "" };
+        writeln!(f, "delete \"{}\", {:.3} s{dry}", self.filter, self.elapsed.as_secs_f64())?;
+        writeln!(f, "  received {}, kernel filter \"{}\"", self.received, self.pushdown)?;
+        write!(f, "  matched {}", self.matched)?;
+        if !self.dry_run {
+            let DeleteReport { deleted, already_gone, failed, .. } = self;
+            write!(f, ", deleted {deleted}, already gone {already_gone}, failed {failed}")?;
+        }
+        for error in &self.failures {
+            write!(f, "\n    {error}")?;
+        }
+        if let more @ 1.. = self.failed.saturating_sub(self.failures.len() as u64) {
+            write!(f, "\n    and {more} more")?;
+        }
+        if let Some(error) = &self.error {
+            write!(f, "\n  INCOMPLETE: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Run<'a> {
+    report: DeleteReport,
+    each: Option<Box<OnMatch<'a>>>,
+}
+
+impl Sweeper for Run<'_> {
+    fn judge(&mut self, flow: &FlowRef<'_>) -> bool {
+        self.report.matched += 1;
+        if let Some(each) = &mut self.each {
+            each(flow);
+        }
+        true
+    }
+
+    fn received(&mut self, entries: u64) {
+        self.report.received = entries;
+    }
+
+    fn deleted(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => self.report.deleted += 1,
+            Outcome::NotFound => self.report.already_gone += 1,
+            // Pinned deletes are asked for again, so their result is never unknown.
+            Outcome::Unknown { .. } => {}
+            Outcome::Failed(error) => {
+                self.report.failed += 1;
+                if self.report.failures.len() < FAILURES_SHOWN {
+                    self.report.failures.push(error);
+                }
+            }
+        }
+    }
+}

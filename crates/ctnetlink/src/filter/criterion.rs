@@ -1,0 +1,303 @@
+//! One statement about an entry: what it reads, and how it is written.
+
+use std::fmt;
+use std::ops::{Bound, RangeBounds};
+use std::time::{Duration, SystemTime};
+
+use super::set::{Addresses, Ports};
+use crate::extension::Counters;
+use crate::flow::Flow;
+use crate::proto::{Protocol, ProtocolState, SctpState, TcpState};
+use crate::status::Status;
+use crate::tuple::{Family, Tuple};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Criterion {
+    Family(Family),
+    Protocol(Protocol),
+    Address(Direction, Side, Addresses),
+    Port(Direction, Side, Ports),
+    /// An address in any of the four places.
+    Host(Addresses),
+    /// Of the original tuple; ICMP and ICMPv6.
+    Icmp(IcmpField, u16),
+    StatusSet(Status),
+    StatusUnset(Status),
+    Mark {
+        value: u32,
+        mask: u32,
+    },
+    /// Of either direction, or the one that applies to this direction.
+    Zone(Option<Direction>, u16),
+    /// This bit.
+    Label(u8),
+    Helper(String),
+    TcpState(TcpState),
+    SctpState(SctpState),
+    Amount(Quantity, Range),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Orig,
+    Reply,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Src,
+    Dst,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IcmpField {
+    Type,
+    Code,
+    Id,
+}
+
+/// A number an entry has, or does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Quantity {
+    /// Seconds left.
+    Timeout,
+    /// Seconds since the entry was made.
+    Age,
+    /// Of one direction, or of both together.
+    Packets(Option<Direction>),
+    Bytes(Option<Direction>),
+}
+
+/// Numbers from one to another, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) least: u64,
+    pub(crate) most: u64,
+}
+
+impl Range {
+    /// `None` for an empty one.
+    pub(crate) fn of(bounds: &impl RangeBounds<u64>) -> Option<Range> {
+        let least = match bounds.start_bound() {
+            Bound::Included(n) => *n,
+            Bound::Excluded(n) => n.checked_add(1)?,
+            Bound::Unbounded => 0,
+        };
+        let most = match bounds.end_bound() {
+            Bound::Included(n) => *n,
+            Bound::Excluded(n) => n.checked_sub(1)?,
+            Bound::Unbounded => u64::MAX,
+        };
+        (least <= most).then_some(Range { least, most })
+    }
+
+    fn contains(self, number: u64) -> bool {
+        (self.least..=self.most).contains(&number)
+    }
+}
+
+impl Criterion {
+    #[inline]
+    pub(crate) fn matches<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> bool {
+        match self {
+            Criterion::Family(family) => flow.family() == *family,
+            Criterion::Protocol(protocol) => flow.protocol() == *protocol,
+            Criterion::Address(direction, side, set) => {
+                let tuple = tuple(flow, *direction);
+                set.contains(match side {
+                    Side::Src => tuple.src(),
+                    Side::Dst => tuple.dst(),
+                })
+            }
+            Criterion::Port(direction, side, set) => {
+                let tuple = tuple(flow, *direction);
+                let port = match side {
+                    Side::Src => tuple.src_port(),
+                    Side::Dst => tuple.dst_port(),
+                };
+                port.is_some_and(|port| set.contains(port))
+            }
+            Criterion::Host(set) => {
+                let (orig, reply) = (flow.orig(), flow.reply());
+                [orig.src(), orig.dst(), reply.src(), reply.dst()]
+                    .into_iter()
+                    .any(|address| set.contains(address))
+            }
+            Criterion::Icmp(field, number) => flow.orig().icmp().is_some_and(|icmp| {
+                *number
+                    == match field {
+                        IcmpField::Type => icmp.kind.into(),
+                        IcmpField::Code => icmp.code.into(),
+                        IcmpField::Id => icmp.id,
+                    }
+            }),
+            Criterion::StatusSet(bits) => flow.status().contains(*bits),
+            Criterion::StatusUnset(bits) => !flow.status().intersects(*bits),
+            Criterion::Mark { value, mask } => flow.mark().is_some_and(|m| m & mask == *value),
+            Criterion::Zone(direction, zone) => {
+                *zone
+                    == match direction {
+                        None => flow.zone(),
+                        Some(direction) => zone_of(flow, *direction),
+                    }
+            }
+            Criterion::Label(bit) => flow.labels().is_some_and(|labels| labels.has(*bit)),
+            Criterion::Helper(name) => flow.helper().is_some_and(|helper| helper == *name),
+            Criterion::TcpState(wanted) => matches!(
+                flow.protocol_state(),
+                Some(ProtocolState::Tcp { state: Some(state), .. }) if state == *wanted
+            ),
+            Criterion::SctpState(wanted) => matches!(
+                flow.protocol_state(),
+                Some(ProtocolState::Sctp { state: Some(state), .. }) if state == *wanted
+            ),
+            Criterion::Amount(quantity, range) => {
+                quantity.of(flow).is_some_and(|number| range.contains(number))
+            }
+        }
+    }
+
+    /// What it takes to judge it, for the order of judgement: 0 is there already, 1 is one
+    /// attribute away, 2 walks a nest or asks the clock.
+    pub(crate) fn cost(&self) -> u8 {
+        match self {
+            Criterion::Family(_)
+            | Criterion::Protocol(_)
+            | Criterion::Address(..)
+            | Criterion::Port(..)
+            | Criterion::Host(_)
+            | Criterion::Icmp(..) => 0,
+            Criterion::StatusSet(_)
+            | Criterion::StatusUnset(_)
+            | Criterion::Mark { .. }
+            | Criterion::Zone(..)
+            | Criterion::Label(_)
+            | Criterion::Amount(Quantity::Timeout, _) => 1,
+            Criterion::Helper(_)
+            | Criterion::TcpState(_)
+            | Criterion::SctpState(_)
+            | Criterion::Amount(..) => 2,
+        }
+    }
+}
+
+fn tuple<B: AsRef<[u8]>>(flow: &Flow<B>, direction: Direction) -> &Tuple {
+    match direction {
+        Direction::Orig => flow.orig(),
+        Direction::Reply => flow.reply(),
+    }
+}
+
+/// `nf_ct_zone_id`: a zone of the other direction leaves this one in the default zone.
+fn zone_of<B: AsRef<[u8]>>(flow: &Flow<B>, direction: Direction) -> u16 {
+    flow.zone_of_both().or(tuple(flow, direction).zone()).unwrap_or(0)
+}
+
+impl Quantity {
+    fn of<B: AsRef<[u8]>>(self, flow: &Flow<B>) -> Option<u64> {
+        let counters = |direction| match direction {
+            Some(Direction::Orig) => flow.counters_orig(),
+            Some(Direction::Reply) => flow.counters_reply(),
+            None => {
+                let (orig, reply) = (flow.counters_orig()?, flow.counters_reply()?);
+                Some(Counters {
+                    packets: orig.packets.saturating_add(reply.packets),
+                    bytes: orig.bytes.saturating_add(reply.bytes),
+                })
+            }
+        };
+        match self {
+            Quantity::Timeout => flow.timeout().map(|left| left.as_secs()),
+            Quantity::Age => {
+                let start = flow.timestamps()?.start?;
+                // A clock that was set back makes an entry young, not absent.
+                let age = SystemTime::now().duration_since(start).unwrap_or(Duration::ZERO);
+                Some(age.as_secs())
+            }
+            Quantity::Packets(direction) => counters(direction).map(|c| c.packets),
+            Quantity::Bytes(direction) => counters(direction).map(|c| c.bytes),
+        }
+    }
+}
+
+impl fmt::Display for Criterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Criterion::Family(Family::Ipv4) => f.write_str("ip"),
+            Criterion::Family(Family::Ipv6) => f.write_str("ip6"),
+            Criterion::Protocol(protocol) => match protocol.name() {
+                Some(name) => f.write_str(name),
+                None => write!(f, "proto {}", protocol.0),
+            },
+            Criterion::Address(d, s, set) => write!(f, "{d} {s} {}{set}", word_in(set.iter())),
+            Criterion::Port(d, s, set) => write!(f, "{d} {s} port {}{set}", word_in(set.iter())),
+            Criterion::Host(set) => write!(f, "host {}{set}", word_in(set.iter())),
+            Criterion::Icmp(IcmpField::Type, number) => write!(f, "icmp-type {number}"),
+            Criterion::Icmp(IcmpField::Code, number) => write!(f, "icmp-code {number}"),
+            Criterion::Icmp(IcmpField::Id, number) => write!(f, "icmp-id {number}"),
+            Criterion::StatusSet(Status::SRC_NAT) => f.write_str("snat"),
+            Criterion::StatusSet(Status::DST_NAT) => f.write_str("dnat"),
+            Criterion::StatusUnset(Status::SEEN_REPLY) => f.write_str("unreplied"),
+            Criterion::StatusSet(bits) => write!(f, "status set {bits}"),
+            Criterion::StatusUnset(bits) => write!(f, "status unset {bits}"),
+            Criterion::Mark { value, mask: u32::MAX } => write!(f, "mark {value:#x}"),
+            Criterion::Mark { value, mask } => write!(f, "mark {value:#x}/{mask:#x}"),
+            Criterion::Zone(None, zone) => write!(f, "zone {zone}"),
+            Criterion::Zone(Some(direction), zone) => write!(f, "{direction} zone {zone}"),
+            Criterion::Label(bit) => write!(f, "label {bit}"),
+            Criterion::Helper(name) => write!(f, "helper {name}"),
+            Criterion::TcpState(state) => write!(f, "tcp-state {state}"),
+            Criterion::SctpState(state) => write!(f, "sctp-state {state}"),
+            Criterion::Amount(quantity, range) => write!(f, "{quantity} {range}"),
+        }
+    }
+}
+
+/// `in` stands before braces.
+fn word_in(members: impl ExactSizeIterator) -> &'static str {
+    if members.len() == 1 { "" } else { "in " }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Direction::Orig => "orig",
+            Direction::Reply => "reply",
+        })
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Src => "src",
+            Side::Dst => "dst",
+        })
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counted = |f: &mut fmt::Formatter<'_>, direction: Option<Direction>, what| {
+            direction.map_or(Ok(()), |direction| write!(f, "{direction} "))?;
+            f.write_str(what)
+        };
+        match *self {
+            Quantity::Timeout => f.write_str("timeout"),
+            Quantity::Age => f.write_str("age"),
+            Quantity::Packets(direction) => counted(f, direction, "packets"),
+            Quantity::Bytes(direction) => counted(f, direction, "bytes"),
+        }
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Range { least, most } if least == most => write!(f, "= {least}"),
+            Range { least: 0, most } if most < u64::MAX => write!(f, "<= {most}"),
+            Range { least, most: u64::MAX } => write!(f, ">= {least}"),
+            Range { least, most } => write!(f, "{least}-{most}"),
+        }
+    }
+}

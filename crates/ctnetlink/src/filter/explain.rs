@@ -1,0 +1,140 @@
+//! A plan in words, for people.
+
+use std::fmt;
+
+use super::Expression;
+use super::plan::{self, Plan, Required, Split};
+use crate::capability::Trusts;
+
+/// What the kernel is asked to filter by, what stays in user space, and why. Made by
+/// [`Filter::explain`](super::Filter::explain); `Display` is for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The filter.
+    pub filter: String,
+    /// What the kernel filters by in each pass over the table, in the words of the filter; empty
+    /// for nothing.
+    pub passes: Vec<String>,
+    /// What is judged in user space alone, and why the kernel is not asked.
+    pub stayed: Vec<(String, String)>,
+    /// Why [`in_kernel`](crate::DeleteMatching::in_kernel) would refuse it; `None` if it would not.
+    pub not_in_kernel: Option<String>,
+}
+
+impl Explanation {
+    pub(super) fn of(expression: &Expression, trusts: &Trusts) -> Explanation {
+        let plan = Plan::of(expression, trusts);
+        let normal = plan::normal(expression, false);
+        let mut required = Required::default();
+        required.collect(&normal);
+
+        let mut stayed = Vec::new();
+        let reasons = plan::reasons(&required.criteria, trusts);
+        for (at, (criterion, why)) in required.criteria.iter().zip(reasons).enumerate() {
+            if let Some(why) = why.filter(|_| plan.split != Some(Split::Set(at))) {
+                stayed.push((criterion.to_string(), why.to_string()));
+            }
+        }
+        let single = plan.passes.iter().all(|part| part.family.is_none());
+        if single && required.criteria.iter().any(|c| plan::needs_family(c)) {
+            let why = "a pass for each family would cost more than it saves";
+            stayed.push(("protocol and ports".into(), why.into()));
+        }
+        for (at, alternatives) in required.any.iter().enumerate() {
+            if plan.split != Some(Split::Or(at)) {
+                let text = Expression::Any(alternatives.to_vec()).to_string();
+                let why = "the kernel cannot express alternatives, and passes would not pay for it";
+                stayed.push((text, why.into()));
+            }
+        }
+        for negation in &required.not {
+            stayed.push((negation.to_string(), "the kernel has no filter for negations".into()));
+        }
+        Explanation {
+            filter: expression.to_string(),
+            passes: plan.passes.iter().map(ToString::to_string).collect(),
+            stayed,
+            not_in_kernel: plan::flush(expression, trusts).err(),
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "filter     {}", self.filter)?;
+        for (at, pass) in self.passes.iter().enumerate() {
+            let pass = if pass.is_empty() { "everything" } else { pass };
+            match self.passes.len() {
+                1 => writeln!(f, "kernel     sends {pass}")?,
+                _ => writeln!(f, "kernel     pass {} sends {pass}", at + 1)?,
+            }
+        }
+        for (what, why) in &self.stayed {
+            writeln!(f, "here only  {what}: {why}")?;
+        }
+        writeln!(f, "here       every entry that comes is matched against the whole filter")?;
+        match &self.not_in_kernel {
+            None => write!(f, "in_kernel  possible: one filtered flush for each family"),
+            Some(why) => write!(f, "in_kernel  no: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::capability::{KernelCriterion as K, Trust, Trusts};
+    use crate::filter::{Explanation, Filter};
+
+    fn explain(text: &str, trusts: &Trusts) -> Explanation {
+        Explanation::of(text.parse::<Filter>().unwrap().expression().unwrap(), trusts)
+    }
+
+    #[test]
+    fn every_reason_is_said() {
+        let mut trusts = Trusts::UNTESTED;
+        trusts.set(K::OrigIpv6, Trust::Wrong, Trust::Wrong);
+        trusts.set(K::Mark, Trust::Refused(libc::EOPNOTSUPP), Trust::Distrusted);
+        for (text, passes, stayed) in [
+            ("ip and udp", 1, ""),
+            (
+                "ip6 and orig dst 2001:db8::10",
+                1,
+                "this kernel selects something else by original IPv6",
+            ),
+            ("ip and mark 1", 1, "this kernel refuses mark: Operation not supported"),
+            ("ip and reply src 10.0.0.1", 1, "reply IPv4 address was not tried out on this kernel"),
+            ("ip and orig dst 10.0.0.0/8", 1, "the kernel has no filter for prefixes"),
+            ("ip and orig dst port 53", 1, "the kernel compares it only beside tcp or udp"),
+            ("ip and udp and tcp", 1, "another criterion demands something else of the same field"),
+            ("ip and not udp", 1, "the kernel has no filter for negations"),
+            ("ip and (mark 1 or mark 2)", 1, "the kernel cannot express alternatives"),
+            ("label 5", 1, "the kernel has no filter for labels"),
+            ("tcp", 1, "a pass for each family would cost more than it saves"),
+            ("udp", 2, ""),
+            ("ip and orig dst in {10.0.0.1, 10.0.0.2}", 2, ""),
+        ] {
+            let explanation = explain(text, &trusts);
+            assert_eq!(explanation.passes.len(), passes, "{explanation}");
+            assert_eq!(explanation.stayed.is_empty(), stayed.is_empty(), "{explanation}");
+            assert!(explanation.to_string().contains(stayed), "{explanation}");
+            assert!(explanation.not_in_kernel.is_some(), "{explanation}");
+        }
+    }
+
+    #[test]
+    fn one_screen() {
+        let text = "udp and orig dst port 53 and not reply src in {10.244.1.5, 10.244.2.0/24}";
+        assert_eq!(
+            explain(text, &Trusts::UNTESTED).to_string(),
+            format!(
+                "filter     {text}
+kernel     pass 1 sends ip and udp and orig dst port 53
+kernel     pass 2 sends ip6 and udp and orig dst port 53
+here only  not reply src in {{10.244.1.5, 10.244.2.0/24}}: the kernel has no filter for negations
+here       every entry that comes is matched against the whole filter
+in_kernel  no: not reply src in {{10.244.1.5, 10.244.2.0/24}}: the kernel has no filter for a negation"
+            )
+        );
+    }
+}
