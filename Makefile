@@ -58,7 +58,7 @@ bench:
 
 ## Each fuzz target for FUZZ_SECONDS, with the installed toolchain (no sanitizer, so no nightly).
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := dump event error request
+FUZZ_TARGETS := dump event error filter request
 fuzz:
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
 	cd crates/ctnetlink && cargo fuzz build -s none

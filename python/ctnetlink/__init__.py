@@ -8,12 +8,15 @@
 """
 
 from ctnetlink._ctnetlink import (
+    Capabilities,
     Conntrack,
     DecodeError,
+    DeleteReport,
     Deletions,
     DesiredState,
     Dump,
     DumpInterrupted,
+    Explanation,
     FamilyReport,
     Filter,
     Flow,
@@ -22,17 +25,21 @@ from ctnetlink._ctnetlink import (
     Removal,
     Report,
     Tuple,
+    Zeroed,
     __version__,
 )
 from ctnetlink._enums import Status
 
 __all__ = [
+    "Capabilities",
     "Conntrack",
     "DecodeError",
+    "DeleteReport",
     "Deletions",
     "DesiredState",
     "Dump",
     "DumpInterrupted",
+    "Explanation",
     "FamilyReport",
     "Filter",
     "Flow",
@@ -42,5 +49,6 @@ __all__ = [
     "Report",
     "Status",
     "Tuple",
+    "Zeroed",
     "__version__",
 ]

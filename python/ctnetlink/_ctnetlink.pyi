@@ -1,7 +1,7 @@
 """The native module. Import its names from ``ctnetlink``."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from os import PathLike
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias, TypedDict, Unpack, final
@@ -9,12 +9,15 @@ from typing import Literal, Protocol, Self, TypeAlias, TypedDict, Unpack, final
 from ctnetlink._enums import Status
 
 __all__ = [
+    "Capabilities",
     "Conntrack",
     "DecodeError",
+    "DeleteReport",
     "Deletions",
     "DesiredState",
     "Dump",
     "DumpInterrupted",
+    "Explanation",
     "FamilyReport",
     "Filter",
     "Flow",
@@ -23,6 +26,7 @@ __all__ = [
     "Removal",
     "Report",
     "Tuple",
+    "Zeroed",
     "__version__",
 ]
 
@@ -31,6 +35,15 @@ __version__: str
 _Address: TypeAlias = IPv4Address | IPv6Address
 _AnyAddress: TypeAlias = str | IPv4Address | IPv6Address
 _Family: TypeAlias = Literal["ipv4", "ipv6"]
+_OneNet: TypeAlias = str | IPv4Address | IPv6Address | IPv4Network | IPv6Network
+_Addresses: TypeAlias = (
+    _OneNet | list[_OneNet] | tuple[_OneNet, ...] | set[_OneNet] | frozenset[_OneNet]
+)
+_OnePort: TypeAlias = int | range | str
+_Ports: TypeAlias = (
+    _OnePort | list[_OnePort] | tuple[_OnePort, ...] | set[_OnePort] | frozenset[_OnePort]
+)
+_Amount: TypeAlias = int | tuple[int | None, int | None]
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
@@ -41,18 +54,40 @@ class _Readable(Protocol):
 class _Criteria(TypedDict, total=False):
     family: _Family | None
     protocol: str | int | None
-    orig_src: _AnyAddress | None
-    orig_dst: _AnyAddress | None
-    reply_src: _AnyAddress | None
-    reply_dst: _AnyAddress | None
-    orig_src_port: int | None
-    orig_dst_port: int | None
-    reply_src_port: int | None
-    reply_dst_port: int | None
+    orig_src: _Addresses | None
+    orig_dst: _Addresses | None
+    reply_src: _Addresses | None
+    reply_dst: _Addresses | None
+    orig_src_port: _Ports | None
+    orig_dst_port: _Ports | None
+    reply_src_port: _Ports | None
+    reply_dst_port: _Ports | None
+    host: _Addresses | None
+    icmp_type: int | None
+    icmp_code: int | None
+    icmp_id: int | None
     status: int | None
     status_unset: int | None
+    snat: bool | None
+    dnat: bool | None
+    nat: bool | None
+    unreplied: bool | None
     mark: int | tuple[int, int] | None
     zone: int | None
+    orig_zone: int | None
+    reply_zone: int | None
+    label: int | Sequence[int] | None
+    helper: str | None
+    tcp_state: str | None
+    sctp_state: str | None
+    timeout: _Amount | None
+    age: _Amount | None
+    packets: _Amount | None
+    orig_packets: _Amount | None
+    reply_packets: _Amount | None
+    bytes: _Amount | None
+    orig_bytes: _Amount | None
+    reply_bytes: _Amount | None
 
 class DecodeError(ValueError):
     """An answer of the kernel is not what the protocol says, or was cut."""
@@ -78,8 +113,18 @@ class Conntrack:
     ) -> None: ...
     def close(self) -> None:
         """Close the handle. Dumps that are running go on."""
-    def count(self) -> int:
-        """Entries in the table, expired and dying ones included."""
+    def count(self, filter: Filter | str | None = None, **criteria: Unpack[_Criteria]) -> int:
+        """Count the entries that match a filter or keywords.
+
+        Without either it is the kernel's own count, expired and dying entries included.
+        """
+    def capabilities(self) -> Capabilities:
+        """Find out what the running kernel filters, flushes, counts and stamps.
+
+        From then on this handle's dumps are filtered in the kernel by all that was proved.
+        """
+    def use_capabilities(self, capabilities: Capabilities) -> None:
+        """Trust the kernel as far as these say, found by another handle on this machine."""
     def limit(self) -> int:
         """Entries the kernel allows (``nf_conntrack_max``); 0 means unlimited."""
     def dump(self, filter: Filter | str | None = None, **criteria: Unpack[_Criteria]) -> Dump:
@@ -97,6 +142,28 @@ class Conntrack:
         """
     def delete_all(self, flows: Iterable[Flow]) -> Deletions:
         """Delete many entries, each as :meth:`delete` does; one failure does not stop the rest."""
+    def delete_matching(
+        self,
+        filter: Filter | str | None = None,
+        *,
+        dry_run: bool = False,
+        in_kernel: bool = False,
+        **criteria: Unpack[_Criteria],
+    ) -> DeleteReport | None:
+        """Delete the entries that match a filter or keywords.
+
+        What matches is decided here, as of the dump; each entry is then deleted by reply tuple,
+        zone and id. With ``in_kernel`` the kernel does it in one filtered flush without counts
+        (and the result is ``None``), but only where every criterion was proved on this kernel;
+        otherwise :class:`ValueError` says why not. Neither filter nor keywords is a
+        :class:`ValueError`.
+        """
+    def zero(
+        self,
+        filter: Filter | str | None = None,
+        **criteria: Unpack[_Criteria],
+    ) -> Zeroed:
+        """Read the entries that match and zero their counters, each in one step."""
     def reconcile(
         self,
         desired: DesiredState,
@@ -200,9 +267,14 @@ class Icmp:
 class Filter:
     """Which entries are meant. Combine with ``&``, ``|`` and ``~``.
 
-    ``status`` and ``status_unset`` want all of the bits set, or none of them. ``mark`` is the whole
-    mark, or ``(value, mask)``. ``protocol`` is a name or a number. A filter without any criterion
-    is a :class:`ValueError`.
+    Several keywords have to hold together. Addresses are text (``10.0.0.0/8``), objects of
+    :mod:`ipaddress`, or a list, tuple or set of those; ``host`` is in any of the four places.
+    Ports are numbers, ``range`` objects, text (``8000-8080``), or several of those.
+    ``protocol`` is a name or a number. ``status`` and ``status_unset`` want all of the bits
+    set, or none of them. ``mark`` is the whole mark, or ``(value, mask)``. ``timeout`` and
+    ``age`` (seconds), ``packets`` and ``bytes`` are a number or ``(least, most)``, where
+    ``None`` is no limit. ``snat``, ``dnat``, ``nat`` and ``unreplied`` are asked for or, with
+    ``False``, excluded. A filter without any criterion is a :class:`ValueError`.
     """
 
     def __new__(
@@ -210,18 +282,40 @@ class Filter:
         *,
         family: _Family | None = None,
         protocol: str | int | None = None,
-        orig_src: _AnyAddress | None = None,
-        orig_dst: _AnyAddress | None = None,
-        reply_src: _AnyAddress | None = None,
-        reply_dst: _AnyAddress | None = None,
-        orig_src_port: int | None = None,
-        orig_dst_port: int | None = None,
-        reply_src_port: int | None = None,
-        reply_dst_port: int | None = None,
+        orig_src: _Addresses | None = None,
+        orig_dst: _Addresses | None = None,
+        reply_src: _Addresses | None = None,
+        reply_dst: _Addresses | None = None,
+        orig_src_port: _Ports | None = None,
+        orig_dst_port: _Ports | None = None,
+        reply_src_port: _Ports | None = None,
+        reply_dst_port: _Ports | None = None,
+        host: _Addresses | None = None,
+        icmp_type: int | None = None,
+        icmp_code: int | None = None,
+        icmp_id: int | None = None,
         status: int | None = None,
         status_unset: int | None = None,
+        snat: bool | None = None,
+        dnat: bool | None = None,
+        nat: bool | None = None,
+        unreplied: bool | None = None,
         mark: int | tuple[int, int] | None = None,
         zone: int | None = None,
+        orig_zone: int | None = None,
+        reply_zone: int | None = None,
+        label: int | Sequence[int] | None = None,
+        helper: str | None = None,
+        tcp_state: str | None = None,
+        sctp_state: str | None = None,
+        timeout: _Amount | None = None,
+        age: _Amount | None = None,
+        packets: _Amount | None = None,
+        orig_packets: _Amount | None = None,
+        reply_packets: _Amount | None = None,
+        bytes: _Amount | None = None,
+        orig_bytes: _Amount | None = None,
+        reply_bytes: _Amount | None = None,
     ) -> Self: ...
     @staticmethod
     def parse(text: str) -> Filter:
@@ -232,6 +326,8 @@ class Filter:
         """
     def matches(self, flow: Flow) -> bool:
         """Whether an entry is meant."""
+    def explain(self, capabilities: Capabilities) -> Explanation:
+        """Say what the kernel would be asked to filter by, and why not by more."""
     def __and__(self, other: Filter, /) -> Filter: ...
     def __rand__(self, other: Filter, /) -> Filter: ...
     def __or__(self, other: Filter, /) -> Filter: ...
@@ -359,3 +455,107 @@ class Deletions:
     @property
     def failed(self) -> list[tuple[int, BaseException]]:
         """Position of each entry that could not be deleted, and the exception that says why."""
+
+@final
+class DeleteReport:
+    """What :meth:`Conntrack.delete_matching` did. ``str()`` is for people."""
+
+    @property
+    def filter(self) -> str: ...
+    @property
+    def dry_run(self) -> bool: ...
+    @property
+    def pushdown(self) -> str:
+        """What the kernel filtered by."""
+    @property
+    def received(self) -> int:
+        """Entries that came from the kernel, matching or not."""
+    @property
+    def matched(self) -> int: ...
+    @property
+    def deleted(self) -> int: ...
+    @property
+    def already_gone(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def failures(self) -> list[BaseException]:
+        """Why the first of them failed."""
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the walk early. What had matched until then was dealt with."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds."""
+    @property
+    def succeeded(self) -> bool: ...
+
+@final
+class Zeroed:
+    """What :meth:`Conntrack.zero` has zeroed."""
+
+    @property
+    def flows(self) -> list[Flow]:
+        """The entries as they were before."""
+    @property
+    def error(self) -> BaseException | None:
+        """What ended it early; ``flows`` are zero all the same."""
+
+@final
+class Capabilities:
+    """What the running kernel can be trusted with. ``str()`` is one screen for people."""
+
+    @property
+    def dump_filter(self) -> bool:
+        """Dumps understand a filter on tuples (Linux 5.8)."""
+    @property
+    def flush_filter(self) -> bool:
+        """Flushes do (Linux 6.12)."""
+    @property
+    def status_filter(self) -> bool: ...
+    @property
+    def zone_filter(self) -> bool: ...
+    @property
+    def untested(self) -> str | None:
+        """Why the criteria could not be tried out, if they could not."""
+    @property
+    def accounting(self) -> bool | None: ...
+    @property
+    def timestamps(self) -> bool | None: ...
+    @property
+    def events(self) -> int | None: ...
+    @property
+    def marks(self) -> bool: ...
+    @property
+    def zones(self) -> bool | None: ...
+    @property
+    def labels(self) -> bool | None: ...
+    @property
+    def expectations(self) -> bool: ...
+    @property
+    def timeout_policies(self) -> bool: ...
+    @property
+    def trust(self) -> dict[str, tuple[str, str]]:
+        """For each criterion, trust in dumps and in flushes: ``proved``, ``WRONG`` and so on."""
+    def distrust(self, criterion: str) -> Capabilities:
+        """Return the same without trust in a criterion, by its name in :attr:`trust`."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class Explanation:
+    """What the kernel is asked to filter by, and why not by more. ``str()`` is for people."""
+
+    @property
+    def filter(self) -> str: ...
+    @property
+    def passes(self) -> list[str]:
+        """What the kernel filters by in each pass over the table."""
+    @property
+    def stayed(self) -> list[tuple[str, str]]:
+        """What is judged in user space alone, and why."""
+    @property
+    def not_in_kernel(self) -> str | None:
+        """Why ``in_kernel`` would refuse the filter; ``None`` if it would not."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...

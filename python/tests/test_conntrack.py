@@ -105,7 +105,7 @@ def test_filters_as_text(table: None) -> None:
     with ctnetlink.Conntrack() as ct:
         assert sources(ct.dump("udp and orig dst port 9153")) == {"10.0.0.3"}
         assert sources(ct.dump("ip6 or tcp")) == {"fd00:9::1", "10.0.0.4"}
-        with pytest.raises(ValueError, match="column 14: expected src or dst"):
+        with pytest.raises(ValueError, match="column 14: expected src, dst"):
             ct.dump("udp and orig dest port 53")
         with pytest.raises(TypeError):
             ct.dump(7)  # type: ignore[arg-type]
@@ -123,9 +123,9 @@ def test_bad_filters_are_refused(table: None) -> None:
             ctnetlink.Filter(mark=mark)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="unknown family"):
         ctnetlink.Filter(family="ipx")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="invalid IP address"):
+    with pytest.raises(ValueError, match=r'expected an IP address, found "10.0.0.999"'):
         ctnetlink.Filter(orig_dst="10.0.0.999")
-    with pytest.raises(OverflowError):
+    with pytest.raises(ValueError, match="expected a port from 0 to 65535"):
         ctnetlink.Filter(orig_dst_port=65536)
     with ctnetlink.Conntrack() as ct:
         with pytest.raises(TypeError, match="not both"):

@@ -11,6 +11,7 @@ use pyo3::exceptions::{PyBaseException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::capability::Capabilities;
 use crate::desired::DesiredState;
 use crate::error::{raise, raise_io};
 use crate::filter::{self, AnyFilter, AnyProtocol};
@@ -71,8 +72,27 @@ impl Conntrack {
         lock(&self.0).take();
     }
 
-    fn count(&self, py: Python<'_>) -> PyResult<u32> {
-        self.detached(py, ctnetlink::Conntrack::count)
+    #[pyo3(signature = (filter=None, **criteria))]
+    fn count(
+        &self,
+        py: Python<'_>,
+        filter: Option<AnyFilter<'_>>,
+        criteria: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<u64> {
+        let filter = filter::from_call(py, filter, criteria)?;
+        self.detached(py, |ct| match &filter {
+            Some(filter) => ct.dump(filter)?.count(),
+            None => ct.count().map(u64::from),
+        })
+    }
+
+    fn capabilities(&self, py: Python<'_>) -> PyResult<Capabilities> {
+        self.detached(py, ctnetlink::Conntrack::capabilities).map(Capabilities)
+    }
+
+    fn use_capabilities(&self, capabilities: &Capabilities) -> PyResult<()> {
+        self.open_handle()?.use_capabilities(&capabilities.0);
+        Ok(())
     }
 
     fn limit(&self, py: Python<'_>) -> PyResult<u32> {
@@ -105,6 +125,47 @@ impl Conntrack {
         let ctnetlink::Deletions { deleted, already_gone, failed, .. } = done;
         let failed = failed.into_iter().map(|(at, error)| (at, raise(error).into_value(py)));
         Ok(Deletions { deleted, already_gone, failed: failed.collect() })
+    }
+
+    #[pyo3(signature = (filter=None, *, dry_run=false, in_kernel=false, **criteria))]
+    fn delete_matching(
+        &self,
+        py: Python<'_>,
+        filter: Option<AnyFilter<'_>>,
+        dry_run: bool,
+        in_kernel: bool,
+        criteria: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Option<DeleteReport>> {
+        let filter = one_filter(py, filter, criteria)?;
+        self.detached(py, |ct| {
+            let mut deletion = ct.delete_matching(&filter);
+            if dry_run {
+                deletion = deletion.dry_run();
+            }
+            if in_kernel {
+                return deletion.in_kernel().map(|()| None);
+            }
+            deletion.run().map(|report| Some(DeleteReport(report)))
+        })
+    }
+
+    #[pyo3(signature = (filter=None, **criteria))]
+    fn zero(
+        &self,
+        py: Python<'_>,
+        filter: Option<AnyFilter<'_>>,
+        criteria: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Zeroed> {
+        let filter = one_filter(py, filter, criteria)?;
+        self.detached(py, |ct| {
+            let mut flows = Vec::new();
+            let result = ct.zero(&filter, |flow| flows.push(flow));
+            match result {
+                // What was zeroed must not be lost with the error.
+                Err(error) if flows.is_empty() => Err(error),
+                result => Ok(Zeroed { flows, error: result.err() }),
+            }
+        })
     }
 
     #[pyo3(signature = (
@@ -147,6 +208,16 @@ impl Conntrack {
         }
         self.detached(py, |ct| reconciler.run(ct, &desired.0)).map(Report)
     }
+}
+
+/// The filter of a call that needs one: without it everything would be meant.
+fn one_filter(
+    py: Python<'_>,
+    filter: Option<AnyFilter<'_>>,
+    criteria: Option<&Bound<'_, PyDict>>,
+) -> PyResult<ctnetlink::Filter> {
+    filter::from_call(py, filter, criteria)?
+        .ok_or_else(|| PyValueError::new_err("no filter is not a filter: name a criterion"))
 }
 
 /// A namespace from a path, a file descriptor, or an object with `fileno()`.
@@ -214,6 +285,106 @@ impl Dump {
             }
         });
         Ok(next.map_err(raise)?.map(Flow))
+    }
+}
+
+/// What a delete by filter did.
+#[pyclass(frozen, module = "ctnetlink", name = "DeleteReport")]
+pub(crate) struct DeleteReport(ctnetlink::DeleteReport);
+
+#[pymethods]
+impl DeleteReport {
+    #[getter]
+    fn filter(&self) -> &str {
+        &self.0.filter
+    }
+
+    #[getter]
+    fn dry_run(&self) -> bool {
+        self.0.dry_run
+    }
+
+    #[getter]
+    fn pushdown(&self) -> &str {
+        &self.0.pushdown
+    }
+
+    #[getter]
+    fn received(&self) -> u64 {
+        self.0.received
+    }
+
+    #[getter]
+    fn matched(&self) -> u64 {
+        self.0.matched
+    }
+
+    #[getter]
+    fn deleted(&self) -> u64 {
+        self.0.deleted
+    }
+
+    #[getter]
+    fn already_gone(&self) -> u64 {
+        self.0.already_gone
+    }
+
+    #[getter]
+    fn failed(&self) -> u64 {
+        self.0.failed
+    }
+
+    #[getter]
+    fn failures(&self, py: Python<'_>) -> Vec<Py<PyBaseException>> {
+        self.0.failures.iter().map(|error| raise(error.clone()).into_value(py)).collect()
+    }
+
+    #[getter]
+    fn error(&self, py: Python<'_>) -> Option<Py<PyBaseException>> {
+        self.0.error.as_ref().map(|error| raise(error.clone()).into_value(py))
+    }
+
+    /// Seconds.
+    #[getter]
+    fn elapsed(&self) -> f64 {
+        self.0.elapsed.as_secs_f64()
+    }
+
+    #[getter]
+    fn succeeded(&self) -> bool {
+        self.0.succeeded()
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        let ctnetlink::DeleteReport { matched, deleted, already_gone, failed, .. } = &self.0;
+        format!(
+            "<ctnetlink.DeleteReport matched={matched} deleted={deleted} \
+             already_gone={already_gone} failed={failed}>"
+        )
+    }
+}
+
+/// What `zero` has zeroed.
+#[pyclass(frozen, module = "ctnetlink", name = "Zeroed")]
+pub(crate) struct Zeroed {
+    flows: Vec<ctnetlink::Flow>,
+    error: Option<Error>,
+}
+
+#[pymethods]
+impl Zeroed {
+    #[getter]
+    fn flows(&self) -> Vec<Flow> {
+        self.flows.iter().cloned().map(Flow).collect()
+    }
+
+    #[getter]
+    fn error(&self, py: Python<'_>) -> Option<Py<PyBaseException>> {
+        self.error.as_ref().map(|error| raise(error.clone()).into_value(py))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The native half of the Python package `ctnetlink`: thin classes over the Rust crate. What they
 //! mean is documented in the stubs (`python/ctnetlink/_ctnetlink.pyi`) and the Rust crate.
 
+mod capability;
 mod desired;
 mod error;
 mod filter;
@@ -13,6 +14,8 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _ctnetlink {
     #[pymodule_export]
+    use crate::capability::{Capabilities, Explanation};
+    #[pymodule_export]
     use crate::desired::DesiredState;
     #[pymodule_export]
     use crate::error::{DecodeError, DumpInterrupted};
@@ -21,7 +24,7 @@ mod _ctnetlink {
     #[pymodule_export]
     use crate::flow::{Flow, Icmp, Tuple};
     #[pymodule_export]
-    use crate::handle::{Conntrack, Deletions, Dump};
+    use crate::handle::{Conntrack, DeleteReport, Deletions, Dump, Zeroed};
     #[pymodule_export]
     use crate::report::{FamilyReport, Reasons, Removal, Report};
 

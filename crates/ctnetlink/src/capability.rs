@@ -2,6 +2,9 @@
 //! finds it out.
 
 use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
 
 /// A criterion a kernel may be asked to filter by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,6 +74,39 @@ impl KernelCriterion {
             KernelCriterion::Status => "status",
             KernelCriterion::Zone => "zone",
         }
+    }
+}
+
+impl KernelCriterion {
+    /// A name for programs: `orig_ipv4` and so on. Parses back.
+    pub fn name(self) -> &'static str {
+        match self {
+            KernelCriterion::Family => "family",
+            KernelCriterion::Protocol => "protocol",
+            KernelCriterion::Ports => "ports",
+            KernelCriterion::OtherPorts => "other_ports",
+            KernelCriterion::Icmp => "icmp",
+            KernelCriterion::OrigIpv4 => "orig_ipv4",
+            KernelCriterion::OrigIpv6 => "orig_ipv6",
+            KernelCriterion::ReplyIpv4 => "reply_ipv4",
+            KernelCriterion::ReplyIpv6 => "reply_ipv6",
+            KernelCriterion::ReplyPorts => "reply_ports",
+            KernelCriterion::Mark => "mark",
+            KernelCriterion::Status => "status",
+            KernelCriterion::Zone => "zone",
+        }
+    }
+}
+
+impl FromStr for KernelCriterion {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let found = KernelCriterion::ALL.into_iter().find(|criterion| criterion.name() == text);
+        found.ok_or_else(|| {
+            let names = KernelCriterion::ALL.map(KernelCriterion::name).join(", ");
+            Error::Invalid(format!("unknown criterion {text:?}: expected one of {names}"))
+        })
     }
 }
 
@@ -323,6 +359,15 @@ mod tests {
         let proved = capabilities(Trust::Proved).distrust_flushes();
         assert!(KernelCriterion::ALL.iter().all(|c| proved.dump(*c) == Trust::Proved));
         assert!(KernelCriterion::ALL.iter().all(|c| proved.flush(*c) == Trust::Distrusted));
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for criterion in KernelCriterion::ALL {
+            assert_eq!(criterion.name().parse::<KernelCriterion>().unwrap(), criterion);
+        }
+        let error = "ipv6".parse::<KernelCriterion>().unwrap_err().to_string();
+        assert!(error.contains("\"ipv6\": expected one of family, protocol"), "{error}");
     }
 
     #[test]

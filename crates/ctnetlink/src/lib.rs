@@ -130,6 +130,21 @@ pub mod fuzzing {
         Some(request)
     }
 
+    /// The dumps that would be sent for a filter on a kernel that can be trusted with everything,
+    /// and the flushes, if it can be said by them.
+    pub fn filter_requests(filter: &crate::Filter) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        use crate::capability::{KernelCriterion, Trust, Trusts};
+        use crate::request::filter as request;
+        let mut trusts = Trusts::UNTESTED;
+        for criterion in KernelCriterion::ALL {
+            trusts.set(criterion, Trust::Proved, Trust::Proved);
+        }
+        let plan = filter.plan(&trusts).map(|plan| plan.passes).unwrap_or_default();
+        let dumps = plan.iter().map(|part| request::dump(1, part)).collect();
+        let flushes = filter.flush_plan(&trusts).unwrap_or_default();
+        (dumps, flushes.iter().flat_map(request::flush).collect())
+    }
+
     /// The request that would create an entry.
     pub fn create_request(new: &crate::NewEntry) -> Option<Vec<u8>> {
         crate::request::entry::create(new, false).ok()

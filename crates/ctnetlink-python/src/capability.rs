@@ -1,0 +1,131 @@
+//! `Capabilities` and `Explanation`: what the kernel can be trusted with, and what is made of it.
+
+use std::collections::BTreeMap;
+
+use ctnetlink::KernelCriterion;
+use pyo3::prelude::*;
+
+use crate::error::raise;
+
+/// What the running kernel filters, flushes, counts and stamps.
+#[pyclass(frozen, eq, module = "ctnetlink", name = "Capabilities")]
+#[derive(PartialEq)]
+pub(crate) struct Capabilities(pub(crate) ctnetlink::Capabilities);
+
+#[pymethods]
+impl Capabilities {
+    #[getter]
+    fn dump_filter(&self) -> bool {
+        self.0.dump_filter
+    }
+
+    #[getter]
+    fn flush_filter(&self) -> bool {
+        self.0.flush_filter
+    }
+
+    #[getter]
+    fn status_filter(&self) -> bool {
+        self.0.status_filter
+    }
+
+    #[getter]
+    fn zone_filter(&self) -> bool {
+        self.0.zone_filter
+    }
+
+    #[getter]
+    fn untested(&self) -> Option<&str> {
+        self.0.untested.as_deref()
+    }
+
+    #[getter]
+    fn accounting(&self) -> Option<bool> {
+        self.0.accounting
+    }
+
+    #[getter]
+    fn timestamps(&self) -> Option<bool> {
+        self.0.timestamps
+    }
+
+    #[getter]
+    fn events(&self) -> Option<u8> {
+        self.0.events
+    }
+
+    #[getter]
+    fn marks(&self) -> bool {
+        self.0.marks
+    }
+
+    #[getter]
+    fn zones(&self) -> Option<bool> {
+        self.0.zones
+    }
+
+    #[getter]
+    fn labels(&self) -> Option<bool> {
+        self.0.labels
+    }
+
+    #[getter]
+    fn expectations(&self) -> bool {
+        self.0.expectations
+    }
+
+    #[getter]
+    fn timeout_policies(&self) -> bool {
+        self.0.timeout_policies
+    }
+
+    /// For each criterion: trust in dumps, trust in flushes.
+    #[getter]
+    fn trust(&self) -> BTreeMap<&'static str, (String, String)> {
+        let both = |criterion: KernelCriterion| {
+            (self.0.dump(criterion).to_string(), self.0.flush(criterion).to_string())
+        };
+        KernelCriterion::ALL.into_iter().map(|c| (c.name(), both(c))).collect()
+    }
+
+    fn distrust(&self, criterion: &str) -> PyResult<Capabilities> {
+        let criterion = criterion.parse().map_err(raise)?;
+        Ok(Capabilities(self.0.clone().distrust(criterion)))
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// A filter's plan in words.
+#[pyclass(frozen, eq, module = "ctnetlink", name = "Explanation")]
+#[derive(PartialEq)]
+pub(crate) struct Explanation(pub(crate) ctnetlink::Explanation);
+
+#[pymethods]
+impl Explanation {
+    #[getter]
+    fn filter(&self) -> &str {
+        &self.0.filter
+    }
+
+    #[getter]
+    fn passes(&self) -> Vec<String> {
+        self.0.passes.clone()
+    }
+
+    #[getter]
+    fn stayed(&self) -> Vec<(String, String)> {
+        self.0.stayed.clone()
+    }
+
+    #[getter]
+    fn not_in_kernel(&self) -> Option<&str> {
+        self.0.not_in_kernel.as_deref()
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+}
