@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use ctnetlink::{Conntrack, Filter, KernelCriterion};
+use ctnetlink::{Capabilities, Conntrack, Filter, KernelCriterion};
 use ctnetlink_testbed::kube::KubeTable;
 use ctnetlink_testbed::netns;
 
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
     let helped = Conntrack::open().unwrap();
     let alone = Conntrack::open().unwrap();
     let nothing = helped.capabilities().unwrap();
-    alone.use_capabilities(&KernelCriterion::ALL.into_iter().fold(nothing, |c, k| c.distrust(k)));
+    alone.use_capabilities(&KernelCriterion::ALL.into_iter().fold(nothing, Capabilities::distrust));
     println!("{entries} entries, \"{FILTER}\": {}", helped.dump(&filter).unwrap().pushdown());
 
     let (mut pushed, mut here, mut program) = (Vec::new(), Vec::new(), Vec::new());

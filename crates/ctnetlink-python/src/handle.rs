@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ctnetlink::{Error, Profile, Reconciler};
-use pyo3::exceptions::{PyBaseException, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::capability::Capabilities;
+use crate::deletion::{DeleteReport, Deletions, Zeroed};
 use crate::desired::DesiredState;
 use crate::error::{raise, raise_io};
 use crate::filter::{self, AnyFilter, AnyProtocol};
@@ -122,9 +123,7 @@ impl Conntrack {
             .map(|flow| Ok(flow?.cast::<Flow>()?.clone().unbind()))
             .collect::<PyResult<_>>()?;
         let done = self.detached(py, |ct| ct.delete_all(flows.iter().map(|flow| &flow.get().0)))?;
-        let ctnetlink::Deletions { deleted, already_gone, failed, .. } = done;
-        let failed = failed.into_iter().map(|(at, error)| (at, raise(error).into_value(py)));
-        Ok(Deletions { deleted, already_gone, failed: failed.collect() })
+        Ok(Deletions::new(py, done))
     }
 
     #[pyo3(signature = (filter=None, *, dry_run=false, in_kernel=false, **criteria))]
@@ -163,7 +162,7 @@ impl Conntrack {
             match result {
                 // What was zeroed must not be lost with the error.
                 Err(error) if flows.is_empty() => Err(error),
-                result => Ok(Zeroed { flows, error: result.err() }),
+                result => Ok(Zeroed::new(flows, result.err())),
             }
         })
     }
@@ -285,124 +284,5 @@ impl Dump {
             }
         });
         Ok(next.map_err(raise)?.map(Flow))
-    }
-}
-
-/// What a delete by filter did.
-#[pyclass(frozen, module = "ctnetlink", name = "DeleteReport")]
-pub(crate) struct DeleteReport(ctnetlink::DeleteReport);
-
-#[pymethods]
-impl DeleteReport {
-    #[getter]
-    fn filter(&self) -> &str {
-        &self.0.filter
-    }
-
-    #[getter]
-    fn dry_run(&self) -> bool {
-        self.0.dry_run
-    }
-
-    #[getter]
-    fn pushdown(&self) -> &str {
-        &self.0.pushdown
-    }
-
-    #[getter]
-    fn received(&self) -> u64 {
-        self.0.received
-    }
-
-    #[getter]
-    fn matched(&self) -> u64 {
-        self.0.matched
-    }
-
-    #[getter]
-    fn deleted(&self) -> u64 {
-        self.0.deleted
-    }
-
-    #[getter]
-    fn already_gone(&self) -> u64 {
-        self.0.already_gone
-    }
-
-    #[getter]
-    fn failed(&self) -> u64 {
-        self.0.failed
-    }
-
-    #[getter]
-    fn failures(&self, py: Python<'_>) -> Vec<Py<PyBaseException>> {
-        self.0.failures.iter().map(|error| raise(error.clone()).into_value(py)).collect()
-    }
-
-    #[getter]
-    fn error(&self, py: Python<'_>) -> Option<Py<PyBaseException>> {
-        self.0.error.as_ref().map(|error| raise(error.clone()).into_value(py))
-    }
-
-    /// Seconds.
-    #[getter]
-    fn elapsed(&self) -> f64 {
-        self.0.elapsed.as_secs_f64()
-    }
-
-    #[getter]
-    fn succeeded(&self) -> bool {
-        self.0.succeeded()
-    }
-
-    fn __str__(&self) -> String {
-        self.0.to_string()
-    }
-
-    fn __repr__(&self) -> String {
-        let ctnetlink::DeleteReport { matched, deleted, already_gone, failed, .. } = &self.0;
-        format!(
-            "<ctnetlink.DeleteReport matched={matched} deleted={deleted} \
-             already_gone={already_gone} failed={failed}>"
-        )
-    }
-}
-
-/// What `zero` has zeroed.
-#[pyclass(frozen, module = "ctnetlink", name = "Zeroed")]
-pub(crate) struct Zeroed {
-    flows: Vec<ctnetlink::Flow>,
-    error: Option<Error>,
-}
-
-#[pymethods]
-impl Zeroed {
-    #[getter]
-    fn flows(&self) -> Vec<Flow> {
-        self.flows.iter().cloned().map(Flow).collect()
-    }
-
-    #[getter]
-    fn error(&self, py: Python<'_>) -> Option<Py<PyBaseException>> {
-        self.error.as_ref().map(|error| raise(error.clone()).into_value(py))
-    }
-}
-
-/// What became of `delete_all`.
-#[pyclass(frozen, get_all, module = "ctnetlink", name = "Deletions")]
-pub(crate) struct Deletions {
-    deleted: u64,
-    already_gone: u64,
-    failed: Vec<(usize, Py<PyBaseException>)>,
-}
-
-#[pymethods]
-impl Deletions {
-    fn __repr__(&self) -> String {
-        let Deletions { deleted, already_gone, failed } = self;
-        let failed = failed.len();
-        format!(
-            "<ctnetlink.Deletions deleted={deleted} already_gone={already_gone} failed={failed}>"
-        )
     }
 }

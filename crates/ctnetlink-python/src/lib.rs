@@ -2,6 +2,7 @@
 //! mean is documented in the stubs (`python/ctnetlink/_ctnetlink.pyi`) and the Rust crate.
 
 mod capability;
+mod deletion;
 mod desired;
 mod error;
 mod filter;
@@ -16,6 +17,8 @@ mod _ctnetlink {
     #[pymodule_export]
     use crate::capability::{Capabilities, Explanation};
     #[pymodule_export]
+    use crate::deletion::{DeleteReport, Deletions, Zeroed};
+    #[pymodule_export]
     use crate::desired::DesiredState;
     #[pymodule_export]
     use crate::error::{DecodeError, DumpInterrupted};
@@ -24,7 +27,7 @@ mod _ctnetlink {
     #[pymodule_export]
     use crate::flow::{Flow, Icmp, Tuple};
     #[pymodule_export]
-    use crate::handle::{Conntrack, DeleteReport, Deletions, Dump, Zeroed};
+    use crate::handle::{Conntrack, Dump};
     #[pymodule_export]
     use crate::report::{FamilyReport, Reasons, Removal, Report};
 
