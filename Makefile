@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := conntrack nftables iproute2
 
-.PHONY: run test deps lint rust python examples bench fuzz cases kernels clean
+.PHONY: run test deps lint rust python examples bench fuzz cases kernels parity clean
 
 ## The main job, on a private kube-like table.
 run:
@@ -80,6 +80,13 @@ cases:
 ## qemu-system-x86, busybox-static and cpio (as root, on Debian) and downloads two kernel packages.
 kernels:
 	crates/testbed/kernels/run
+
+## Our rule for kube-proxy against kube-proxy's own code in three versions, on the same tables.
+## Needs Go, which downloads k8s.io/kubernetes.
+CASES_PARITY ?= 500
+parity:
+	benches/peers/kube-proxy/build
+	cargo bench --locked --bench parity -- --cases $(CASES_PARITY)
 
 clean:
 	cargo clean
