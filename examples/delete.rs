@@ -59,18 +59,17 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, filter: &Filter) -> Result<bool, Box<dyn Error>> {
     let ct = Conntrack::open()?;
+    // From here on the kernel is asked for all that it was proved to do.
+    let found = ct.capabilities()?;
     if arguments.explain {
-        println!("{}", filter.explain(&ct.capabilities()?)?);
+        println!("{}", filter.explain(&found)?);
         return Ok(true);
     }
-    let mut deletion = ct.delete_matching(filter);
+    let mut deletion = ct.delete_matching(filter).dry_run(arguments.dry_run);
     if arguments.in_kernel {
         deletion.in_kernel()?;
         println!("done in the kernel, which does not count; {} entries are left", ct.count()?);
         return Ok(true);
-    }
-    if arguments.dry_run {
-        deletion = deletion.dry_run();
     }
     if arguments.verbose {
         deletion = deletion.on_match(|flow| println!("{flow}"));

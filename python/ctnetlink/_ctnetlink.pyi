@@ -1,10 +1,21 @@
 """The native module. Import its names from ``ctnetlink``."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from os import PathLike
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeAlias, TypedDict, Unpack, final
+from typing import (
+    Literal,
+    NoReturn,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypedDict,
+    Unpack,
+    final,
+    overload,
+)
 
 from ctnetlink._enums import Status
 
@@ -36,13 +47,12 @@ _Address: TypeAlias = IPv4Address | IPv6Address
 _AnyAddress: TypeAlias = str | IPv4Address | IPv6Address
 _Family: TypeAlias = Literal["ipv4", "ipv6"]
 _OneNet: TypeAlias = str | IPv4Address | IPv6Address | IPv4Network | IPv6Network
-_Addresses: TypeAlias = (
-    _OneNet | list[_OneNet] | tuple[_OneNet, ...] | set[_OneNet] | frozenset[_OneNet]
-)
+_Addresses: TypeAlias = _OneNet | Sequence[_OneNet] | AbstractSet[_OneNet]
 _OnePort: TypeAlias = int | range | str
-_Ports: TypeAlias = (
-    _OnePort | list[_OnePort] | tuple[_OnePort, ...] | set[_OnePort] | frozenset[_OnePort]
-)
+_Ports: TypeAlias = _OnePort | Sequence[_OnePort] | AbstractSet[_OnePort]
+_Ints: TypeAlias = int | Sequence[int] | AbstractSet[int]
+_Texts: TypeAlias = str | Sequence[str] | AbstractSet[str]
+_Protocols: TypeAlias = str | int | Sequence[str | int] | AbstractSet[str | int]
 _Amount: TypeAlias = int | tuple[int | None, int | None]
 
 class _HasFileno(Protocol):
@@ -52,8 +62,8 @@ class _Readable(Protocol):
     def read(self) -> str | bytes: ...
 
 class _Criteria(TypedDict, total=False):
-    family: _Family | None
-    protocol: str | int | None
+    family: _Family | Sequence[_Family] | AbstractSet[_Family] | None
+    protocol: _Protocols | None
     orig_src: _Addresses | None
     orig_dst: _Addresses | None
     reply_src: _Addresses | None
@@ -63,9 +73,9 @@ class _Criteria(TypedDict, total=False):
     reply_src_port: _Ports | None
     reply_dst_port: _Ports | None
     host: _Addresses | None
-    icmp_type: int | None
-    icmp_code: int | None
-    icmp_id: int | None
+    icmp_type: _Ints | None
+    icmp_code: _Ints | None
+    icmp_id: _Ints | None
     status: int | None
     status_unset: int | None
     snat: bool | None
@@ -73,13 +83,13 @@ class _Criteria(TypedDict, total=False):
     nat: bool | None
     unreplied: bool | None
     mark: int | tuple[int, int] | None
-    zone: int | None
-    orig_zone: int | None
-    reply_zone: int | None
-    label: int | Sequence[int] | None
-    helper: str | None
-    tcp_state: str | None
-    sctp_state: str | None
+    zone: _Ints | None
+    orig_zone: _Ints | None
+    reply_zone: _Ints | None
+    label: _Ints | None
+    helper: _Texts | None
+    tcp_state: _Texts | None
+    sctp_state: _Texts | None
     timeout: _Amount | None
     age: _Amount | None
     packets: _Amount | None
@@ -142,19 +152,29 @@ class Conntrack:
         """
     def delete_all(self, flows: Iterable[Flow]) -> Deletions:
         """Delete many entries, each as :meth:`delete` does; one failure does not stop the rest."""
+    @overload
     def delete_matching(
         self,
         filter: Filter | str | None = None,
         *,
         dry_run: bool = False,
-        in_kernel: bool = False,
+        in_kernel: Literal[False] = False,
         **criteria: Unpack[_Criteria],
-    ) -> DeleteReport | None:
+    ) -> DeleteReport: ...
+    @overload
+    def delete_matching(
+        self,
+        filter: Filter | str | None = None,
+        *,
+        dry_run: Literal[False] = False,
+        in_kernel: Literal[True],
+        **criteria: Unpack[_Criteria],
+    ) -> None:
         """Delete the entries that match a filter or keywords.
 
         What matches is decided here, as of the dump; each entry is then deleted by reply tuple,
-        zone and id. With ``in_kernel`` the kernel does it in one filtered flush without counts
-        (and the result is ``None``), but only where every criterion was proved on this kernel;
+        zone and id. With ``in_kernel`` the kernel does it in one filtered flush for each family
+        concerned, without counts, but only where every criterion was proved on this kernel;
         otherwise :class:`ValueError` says why not. Neither filter nor keywords is a
         :class:`ValueError`.
         """
@@ -219,6 +239,19 @@ class Flow:
     @property
     def zone(self) -> int: ...
     @property
+    def counters_orig(self) -> tuple[int, int] | None:
+        """Packets and bytes of the original direction; ``None`` without ``nf_conntrack_acct``."""
+    @property
+    def counters_reply(self) -> tuple[int, int] | None: ...
+    @property
+    def start(self) -> float | None:
+        """When the entry was made, seconds since the epoch (``nf_conntrack_timestamp``)."""
+    @property
+    def labels(self) -> list[int]:
+        """The numbers of the label bits that are set."""
+    @property
+    def helper(self) -> str | None: ...
+    @property
     def id(self) -> int | None:
         """Stable over the entry's life, but not unique over time."""
     @property
@@ -267,21 +300,22 @@ class Icmp:
 class Filter:
     """Which entries are meant. Combine with ``&``, ``|`` and ``~``.
 
-    Several keywords have to hold together. Addresses are text (``10.0.0.0/8``), objects of
-    :mod:`ipaddress`, or a list, tuple or set of those; ``host`` is in any of the four places.
-    Ports are numbers, ``range`` objects, text (``8000-8080``), or several of those.
+    Several keywords have to hold together; of several values in a list, a tuple or a set any
+    may hold. Addresses are text (``10.0.0.0/8``) or objects of :mod:`ipaddress`; ``host`` is in
+    any of the four places. Ports are numbers, ``range`` objects or text (``8000-8080``).
     ``protocol`` is a name or a number. ``status`` and ``status_unset`` want all of the bits
     set, or none of them. ``mark`` is the whole mark, or ``(value, mask)``. ``timeout`` and
     ``age`` (seconds), ``packets`` and ``bytes`` are a number or ``(least, most)``, where
     ``None`` is no limit. ``snat``, ``dnat``, ``nat`` and ``unreplied`` are asked for or, with
-    ``False``, excluded. A filter without any criterion is a :class:`ValueError`.
+    ``False``, excluded. What cannot be used is a :class:`ValueError` or :class:`TypeError` that
+    names the keyword, and so is a filter without any.
     """
 
     def __new__(
         cls,
         *,
-        family: _Family | None = None,
-        protocol: str | int | None = None,
+        family: _Family | Sequence[_Family] | AbstractSet[_Family] | None = None,
+        protocol: _Protocols | None = None,
         orig_src: _Addresses | None = None,
         orig_dst: _Addresses | None = None,
         reply_src: _Addresses | None = None,
@@ -291,9 +325,9 @@ class Filter:
         reply_src_port: _Ports | None = None,
         reply_dst_port: _Ports | None = None,
         host: _Addresses | None = None,
-        icmp_type: int | None = None,
-        icmp_code: int | None = None,
-        icmp_id: int | None = None,
+        icmp_type: _Ints | None = None,
+        icmp_code: _Ints | None = None,
+        icmp_id: _Ints | None = None,
         status: int | None = None,
         status_unset: int | None = None,
         snat: bool | None = None,
@@ -301,13 +335,13 @@ class Filter:
         nat: bool | None = None,
         unreplied: bool | None = None,
         mark: int | tuple[int, int] | None = None,
-        zone: int | None = None,
-        orig_zone: int | None = None,
-        reply_zone: int | None = None,
-        label: int | Sequence[int] | None = None,
-        helper: str | None = None,
-        tcp_state: str | None = None,
-        sctp_state: str | None = None,
+        zone: _Ints | None = None,
+        orig_zone: _Ints | None = None,
+        reply_zone: _Ints | None = None,
+        label: _Ints | None = None,
+        helper: _Texts | None = None,
+        tcp_state: _Texts | None = None,
+        sctp_state: _Texts | None = None,
         timeout: _Amount | None = None,
         age: _Amount | None = None,
         packets: _Amount | None = None,
@@ -333,6 +367,8 @@ class Filter:
     def __or__(self, other: Filter, /) -> Filter: ...
     def __ror__(self, other: Filter, /) -> Filter: ...
     def __invert__(self) -> Filter: ...
+    def __bool__(self) -> NoReturn:
+        """Raise :class:`TypeError`: ``a and b`` would be ``b`` alone, and mean too much."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
@@ -525,7 +561,7 @@ class Capabilities:
     @property
     def events(self) -> int | None: ...
     @property
-    def marks(self) -> bool: ...
+    def marks(self) -> bool | None: ...
     @property
     def zones(self) -> bool | None: ...
     @property
@@ -536,11 +572,18 @@ class Capabilities:
     def timeout_policies(self) -> bool: ...
     @property
     def trust(self) -> dict[str, tuple[str, str]]:
-        """For each criterion, trust in dumps and in flushes: ``proved``, ``WRONG`` and so on."""
+        """For each criterion, trust in dumps and in flushes.
+
+        ``proved``, ``assumed`` (not tried out, but harmless), ``WRONG``, ``refused``, ``untested``
+        or ``distrusted``.
+        """
+    @property
+    def entries(self) -> tuple[int, int]:
+        """Entries of the namespace, and how many the kernel allows (0 is unlimited)."""
     def distrust(self, criterion: str) -> Capabilities:
         """Return the same without trust in a criterion, by its name in :attr:`trust`."""
-    def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
+    def distrust_flushes(self) -> Capabilities:
+        """Return the same without trust in any flush, as on kernels before 6.12."""
 
 @final
 class Explanation:

@@ -1,6 +1,9 @@
 """Filters by keyword, and what they are used for."""
 
+import enum
 import ipaddress
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,7 +46,11 @@ def table(insert: Insert) -> None:
         ({"snat": False, "dnat": True}, "not snat and dnat"),
         ({"unreplied": False}, "not unreplied"),
         ({"orig_zone": 7, "reply_zone": 0}, "orig zone 7 and reply zone 0"),
-        ({"label": [5, 6], "helper": "ftp"}, "label 5 and label 6 and helper ftp"),
+        ({"label": [5, 6], "helper": "ftp"}, "(label 5 or label 6) and helper ftp"),
+        ({"zone": {7}, "protocol": ["udp", 6]}, "zone 7 and (udp or tcp)"),
+        ({"tcp_state": ["CLOSE", "TIME_WAIT"]}, "tcp-state CLOSE or tcp-state TIME_WAIT"),
+        ({"family": "ipv6", "mark": (1, 3)}, "ip6 and mark 0x1/0x3"),
+        ({"status": ctnetlink.Status.ASSURED}, "status set ASSURED"),
         ({"label": 5}, "label 5"),
         ({"tcp_state": "established"}, "tcp-state ESTABLISHED"),
         ({"sctp_state": "COOKIE_WAIT"}, "sctp-state COOKIE_WAIT"),
@@ -51,7 +58,7 @@ def table(insert: Insert) -> None:
         ({"packets": 0, "reply_bytes": (1, 9)}, "packets = 0 and reply bytes 1-9"),
         (
             {"bytes": (1, None), "orig_bytes": 2, "orig_packets": 3, "reply_packets": 4},
-            "orig packets = 3 and reply packets = 4 and bytes >= 1 and orig bytes = 2",
+            "bytes >= 1 and orig bytes = 2 and orig packets = 3 and reply packets = 4",
         ),
     ],
 )
@@ -64,39 +71,84 @@ def test_keywords_say_what_text_says(keywords: dict[str, Any], text: str) -> Non
 @pytest.mark.parametrize(
     ("keywords", "words"),
     [
-        ({"orig_dst": []}, "an empty set selects nothing"),
-        ({"orig_dst_port": ()}, "an empty set selects nothing"),
-        ({"label": []}, "an empty set selects nothing"),
-        ({"label": 128}, "label bits are numbered from 0 to 127"),
-        ({"orig_dst_port": range(5, 5)}, "a range of ports"),
-        ({"orig_dst_port": range(0, 10, 2)}, "a range of ports"),
-        ({"orig_dst": "10.0.0.5/8"}, "no bits behind the prefix"),
-        ({"timeout": (5, 3)}, "the range of timeout is empty"),
-        ({"timeout": -1}, "or a pair"),
+        ({"orig_dst": []}, "orig_dst: an empty set selects nothing"),
+        ({"orig_dst_port": ()}, "orig_dst_port: an empty set selects nothing"),
+        ({"label": []}, "label: an empty set selects nothing"),
+        ({"label": 128}, "label: expected a number from 0 to 127, found 128"),
+        ({"zone": 70000}, "zone: expected a number from 0 to 65535, found 70000"),
+        ({"status": -1}, "status: expected a number from 0 to 4294967295, found -1"),
+        ({"status": 0}, "status: a status filter with an empty mask"),
+        ({"mark": (1, 0)}, "mark: a mark filter with an empty mask"),
+        ({"orig_dst_port": 65536}, "orig_dst_port: expected a number from 0 to 65535"),
+        ({"orig_dst_port": range(5, 5)}, "orig_dst_port: a range of ports"),
+        ({"orig_dst_port": range(0, 10, 2)}, "orig_dst_port: a range of ports"),
+        ({"orig_dst_port": "80-53"}, "a range from the lower port to the higher"),
+        ({"orig_dst": "10.0.0.5/8"}, "orig_dst: column 1: expected no bits behind the prefix"),
+        ({"orig_dst": ""}, "orig_dst: column 1: expected an IP address, found the end"),
+        ({"timeout": (5, 3)}, "timeout: the range of timeout is empty"),
+        ({"timeout": -1}, "timeout: expected a number"),
         ({"helper": "a b"}, "is no helper's name"),
-        ({"tcp_state": "ESTAB"}, "unknown TCP state"),
+        ({"tcp_state": "ESTAB"}, "tcp_state: unknown TCP state"),
+        ({"protocol": "quic"}, "protocol: unknown protocol"),
+        ({"protocol": 300}, "protocol: expected a number from 0 to 255"),
+        ({"family": "ipx"}, "family: unknown family"),
     ],
 )
 def test_mistakes_are_value_errors(keywords: dict[str, Any], words: str) -> None:
-    with ctnetlink.Conntrack() as ct, pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        ctnetlink.Filter(**keywords)
+    with ctnetlink.Conntrack() as ct, pytest.raises(ValueError, match=re.escape(words)):
         ct.dump(**keywords)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "words"),
+    [
+        ({"zone": True}, "zone: expected a number from 0 to 65535, not bool"),
+        ({"orig_dst_port": True}, "orig_dst_port: expected a port, a range or text, not bool"),
+        ({"timeout": 1.5}, "timeout: expected a number, or a pair (least, most)"),
+        ({"mark": "1"}, "mark: expected a number, or a pair (value, mask)"),
+        ({"orig_dst": b"10.0.0.1"}, "orig_dst: expected addresses as text"),
+        ({"orig_dst": ["10.0.0.1", None]}, "orig_dst: expected addresses as text"),
+        ({"label": b"\x01"}, "label: expected a number from 0 to 127, not bytes"),
+        ({"protocol": 17.0}, "protocol: expected a protocol's name or number, not float"),
+        ({"nat": 1}, "nat: expected True or False, not int"),
+        ({"destination": None}, 'unknown keyword "destination": expected one of family'),
+    ],
+)
+def test_other_types_are_type_errors(keywords: dict[str, Any], words: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(words)):
+        ctnetlink.Filter(**keywords)
+
+
+def test_filters_have_no_truth() -> None:
+    """``a and b`` would be ``b`` alone, and a delete by it would be wider than was meant."""
+    udp = ctnetlink.Filter(protocol="udp")
+    with pytest.raises(TypeError, match=r"combine filters with &, \| and ~"):
+        bool(udp)
+
+
+def test_text_of_an_enumeration_is_its_value(table: None) -> None:
+    class Name(str, enum.Enum):  # noqa: UP042
+        UDP = "udp"
+
+    assert ctnetlink.Filter(protocol=Name.UDP) == ctnetlink.Filter(protocol="udp")
 
 
 def test_delete_matching(table: None) -> None:
     with ctnetlink.Conntrack() as ct:
         would = ct.delete_matching("udp and orig dst port 53", dry_run=True)
-        assert would is not None
         assert (would.matched, would.deleted, would.dry_run) == (5, 0, True)
         assert ct.count() == 7
         report = ct.delete_matching(protocol="udp", orig_src_port=range(1001, 1003))
-        assert report is not None and report.succeeded and report.error is None
+        assert report.succeeded and report.error is None
         assert (report.matched, report.deleted, report.already_gone) == (2, 2, 0)
         assert (report.failed, report.failures, report.received) == (0, [], 6)
         assert str(report).endswith("matched 2, deleted 2, already gone 0, failed 0")
         assert "deleted=2" in repr(report)
         assert report.filter == "udp and orig src port 1001-1002"
         assert ct.count() == 5
-        with pytest.raises(ValueError, match="no filter is not a filter"):
+        with pytest.raises(ValueError, match="an empty filter is not a filter"):
             ct.delete_matching()
         with pytest.raises(ValueError, match="column 14"):
             ct.delete_matching("udp and orig dest 10.0.0.1")
@@ -109,10 +161,12 @@ def test_delete_in_the_kernel(table: None) -> None:
         assert ctnetlink.Filter.parse("udp").explain(found).not_in_kernel is None
         with pytest.raises(ValueError, match=r"not in the kernel: .* no filter for prefixes"):
             ct.delete_matching(orig_dst="10.0.0.0/8", in_kernel=True)
-        with pytest.raises(ValueError, match="nothing to count"):
-            ct.delete_matching("udp", in_kernel=True, dry_run=True)
+        with pytest.raises(ValueError, match="exclude each other"):
+            ct.delete_matching("udp", in_kernel=True, dry_run=True)  # type: ignore[call-overload]
+        with pytest.raises(TypeError, match="unknown keyword"):
+            ct.delete_matching("udp", dryrun=True)  # type: ignore[call-overload]
         assert ct.count() == 7
-        assert ct.delete_matching("udp and orig dst port 53", in_kernel=True) is None
+        ct.delete_matching("udp and orig dst port 53", in_kernel=True)
         assert {str(flow.orig.src) for flow in ct.dump()} == {"10.0.0.5", "10.0.0.6"}
 
 
@@ -124,6 +178,16 @@ def test_count(table: None) -> None:
         assert ct.count(zone=7) == 1
 
 
+def test_flows_say_what_filters_ask(insert: Insert) -> None:
+    for name in ("acct", "timestamp"):
+        Path(f"/proc/sys/net/netfilter/nf_conntrack_{name}").write_text("1")
+    insert("10.0.0.1", "10.96.0.10", "10.244.1.5")
+    with ctnetlink.Conntrack() as ct:
+        (flow,) = ct.dump(packets=0, age=(None, 100))
+        assert flow.start is not None and abs(flow.start - time.time()) < 100
+        assert (flow.labels, flow.helper) == ([], None)
+
+
 def test_zero(insert: Insert) -> None:
     Path("/proc/sys/net/netfilter/nf_conntrack_acct").write_text("1")
     insert("10.0.0.1", "10.96.0.10", "10.244.1.5")
@@ -132,7 +196,10 @@ def test_zero(insert: Insert) -> None:
         zeroed = ct.zero("udp and orig dst port 53")
         assert [str(flow.orig.src) for flow in zeroed.flows] == ["10.0.0.1"]
         assert zeroed.error is None
-        with pytest.raises(ValueError, match="no filter"):
+        assert zeroed.flows[0].counters_orig == (0, 0)
+        assert zeroed.flows[0].counters_reply == (0, 0)
+        assert repr(zeroed) == "<ctnetlink.Zeroed 1 flows>"
+        with pytest.raises(ValueError, match="an empty filter is not a filter"):
             ct.zero()
 
 
@@ -144,6 +211,9 @@ def test_capabilities_and_explanations(table: None) -> None:
         assert found.status_filter and found.zone_filter and found.flush_filter
         assert (found.accounting, found.timestamps, found.events) == (False, False, 2)
         assert isinstance(found.timeout_policies, bool)
+        assert found.entries == (7, ct.limit())
+        assert found.distrust_flushes().trust["mark"] == ("proved", "distrusted")
+        assert "criteria proved" in repr(found)
         assert found.trust["orig_ipv4"] == ("proved", "proved")
         assert found.trust["other_ports"][0] == "WRONG"
         assert "original IPv6 address" in str(found)
@@ -161,6 +231,6 @@ def test_capabilities_and_explanations(table: None) -> None:
         assert "here only  reply src" in str(dead.explain(careful))
         ct.use_capabilities(careful)
         report = ct.delete_matching(dead, dry_run=True)
-        assert report is not None and report.pushdown == "ip and udp"
+        assert report.pushdown == "ip and udp"
         with pytest.raises(ValueError, match="expected one of family"):
             found.distrust("ipv6")

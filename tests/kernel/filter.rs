@@ -127,7 +127,7 @@ fn case(
     prop_assert_eq!(&dumped(&ct, Some(&filter)), &meant, "{}", filter.explain(found).unwrap());
     match job {
         Job::Delete => {
-            let would = ct.delete_matching(&filter).dry_run().run().unwrap();
+            let would = ct.delete_matching(&filter).dry_run(true).run().unwrap();
             prop_assert_eq!((would.matched, would.deleted), (meant.len() as u64, 0));
             let done = ct.delete_matching(&filter).run().unwrap();
             prop_assert!(done.succeeded(), "{}", done);
@@ -255,9 +255,12 @@ fn a_delete_in_the_kernel_needs_proof() {
             });
             let error = weak.join().unwrap();
             assert!(error.contains("was not tried out on this kernel"), "{error}");
+            assert!(error.contains("nothing could be: open: unshare"), "{error}");
         });
         assert_eq!(ct.count().unwrap(), 3);
-        for dry in [ct.delete_matching(&dns).dry_run(), ct.delete_matching(&dns).on_match(|_| ())] {
+        for dry in
+            [ct.delete_matching(&dns).dry_run(true), ct.delete_matching(&dns).on_match(|_| ())]
+        {
             assert!(dry.in_kernel().unwrap_err().to_string().contains("nothing to count"));
         }
 
@@ -280,7 +283,7 @@ fn reports_say_what_was_done() {
             .collect();
         fill(&entries);
         let filter: Filter = "ip and udp and orig src port 1-449".parse().unwrap();
-        let would = ct.delete_matching(&filter).dry_run().run().unwrap();
+        let would = ct.delete_matching(&filter).dry_run(true).run().unwrap();
         assert!(would.dry_run && would.to_string().contains("dry run: nothing deleted"), "{would}");
         assert!(would.to_string().ends_with("matched 449"), "{would}");
         let done = ct.delete_matching(&filter).run().unwrap();
@@ -332,6 +335,55 @@ fn what_is_proved_is_asked_for() {
         assert_eq!((explained.passes, explained.stayed), (vec![filter.to_string()], vec![]));
         ct.use_capabilities(&found.distrust(C::ReplyIpv4));
         assert_eq!(received(), ("ip and udp".into(), 2, 1));
+        // Distrust outlives the next probe.
+        assert_eq!(ct.capabilities().unwrap().dump(C::ReplyIpv4), Trust::Distrusted);
+        assert_eq!(received(), ("ip and udp".into(), 2, 1));
+    });
+}
+
+/// The kernel reads and zeroes by reply tuple and does not look at the id. An entry that has taken
+/// another's place and is not meant is said to be zeroed, and not handed over as one that was.
+#[test]
+fn a_zero_that_hits_a_stranger_says_so() {
+    in_netns(|| {
+        sysctl("net/netfilter/nf_conntrack_acct", "1");
+        let ct = Conntrack::open().unwrap();
+        let (client, backend) = (at("10.0.0.1:1"), at("10.244.1.5:53"));
+        let toward = |vip: &str| {
+            let reply = Tuple::with_ports(Protocol::UDP, backend, client);
+            let orig = Tuple::with_ports(Protocol::UDP, client, at(vip));
+            ct.create(&NewEntry::new(orig, Duration::from_secs(300)).reply(reply)).unwrap();
+        };
+        // More than a datagram of others before it, so that it can be replaced in between.
+        let others: Vec<_> = (2..200)
+            .map(|port| udp(&format!("10.0.0.1:{port}"), "10.96.0.10:53", "10.244.1.9:53"))
+            .collect();
+        fill(&others);
+        toward("10.96.0.10:53");
+        let filter: Filter = "udp and orig dst 10.96.0.10".parse().unwrap();
+        let (mut replaced, mut seen) = (false, 0);
+        let result = ct.zero(&filter, |flow| {
+            seen += 1;
+            assert_eq!(flow.orig().destination(), at("10.96.0.10:53"));
+            if !replaced && flow.orig().source() != client {
+                replaced = true;
+                ct.delete_key(&Key::reply(Tuple::with_ports(Protocol::UDP, backend, client)))
+                    .unwrap();
+                toward("10.96.0.99:53");
+            }
+        });
+        match result {
+            // It was in the first datagram, and had been zeroed when it was replaced.
+            Ok(count) => assert_eq!((count, seen), (199, 199)),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(
+                    error.contains("1 entries took the place") && error.contains("dst=10.96.0.99"),
+                    "{error}"
+                );
+                assert_eq!(seen, 198);
+            }
+        }
     });
 }
 

@@ -8,8 +8,7 @@ use pyo3::prelude::*;
 use crate::error::raise;
 
 /// What the running kernel filters, flushes, counts and stamps.
-#[pyclass(frozen, eq, module = "ctnetlink", name = "Capabilities")]
-#[derive(PartialEq)]
+#[pyclass(frozen, module = "ctnetlink", name = "Capabilities")]
 pub(crate) struct Capabilities(pub(crate) ctnetlink::Capabilities);
 
 #[pymethods]
@@ -55,7 +54,7 @@ impl Capabilities {
     }
 
     #[getter]
-    fn marks(&self) -> bool {
+    fn marks(&self) -> Option<bool> {
         self.0.marks
     }
 
@@ -88,6 +87,16 @@ impl Capabilities {
         KernelCriterion::ALL.into_iter().map(|c| (c.name(), both(c))).collect()
     }
 
+    /// Entries of the namespace, and how many the kernel allows (0 = unlimited).
+    #[getter]
+    fn entries(&self) -> (u32, u32) {
+        self.0.entries
+    }
+
+    fn distrust_flushes(&self) -> Capabilities {
+        Capabilities(self.0.clone().distrust_flushes())
+    }
+
     fn distrust(&self, criterion: &str) -> PyResult<Capabilities> {
         let criterion = criterion.parse().map_err(raise)?;
         Ok(Capabilities(self.0.clone().distrust(criterion)))
@@ -95,6 +104,11 @@ impl Capabilities {
 
     fn __str__(&self) -> String {
         self.0.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        let trusted = self.trust().values().filter(|(dump, _)| dump == "proved").count();
+        format!("<ctnetlink.Capabilities {trusted} criteria proved for dumps>")
     }
 }
 
@@ -127,5 +141,8 @@ impl Explanation {
 
     fn __str__(&self) -> String {
         self.0.to_string()
+    }
+    fn __repr__(&self) -> String {
+        format!("<ctnetlink.Explanation {:?} in {} passes>", self.0.filter, self.0.passes.len())
     }
 }

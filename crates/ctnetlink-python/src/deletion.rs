@@ -102,6 +102,10 @@ impl Zeroed {
 
 #[pymethods]
 impl Zeroed {
+    fn __repr__(&self) -> String {
+        format!("<ctnetlink.Zeroed {} flows>", self.flows.len())
+    }
+
     #[getter]
     fn flows(&self) -> Vec<Flow> {
         self.flows.iter().cloned().map(Flow).collect()

@@ -59,6 +59,35 @@ impl Flow {
         self.0.zone()
     }
 
+    /// Packets and bytes.
+    #[getter]
+    fn counters_orig(&self) -> Option<(u64, u64)> {
+        self.0.counters_orig().map(|counters| (counters.packets, counters.bytes))
+    }
+
+    #[getter]
+    fn counters_reply(&self) -> Option<(u64, u64)> {
+        self.0.counters_reply().map(|counters| (counters.packets, counters.bytes))
+    }
+
+    /// Seconds since the epoch.
+    #[getter]
+    fn start(&self) -> Option<f64> {
+        let start = self.0.timestamps()?.start?;
+        Some(start.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs_f64())
+    }
+
+    #[getter]
+    fn labels(&self) -> Vec<u16> {
+        // Wider than they are: a vector of bytes would become `bytes`.
+        self.0.labels().unwrap_or_default().iter().map(u16::from).collect()
+    }
+
+    #[getter]
+    fn helper(&self) -> Option<String> {
+        self.0.helper().map(std::borrow::Cow::into_owned)
+    }
+
     #[getter]
     fn id(&self) -> Option<u32> {
         self.0.id()

@@ -15,8 +15,9 @@ use crate::capability::Capabilities;
 use crate::deletion::{DeleteReport, Deletions, Zeroed};
 use crate::desired::DesiredState;
 use crate::error::{raise, raise_io};
-use crate::filter::{self, AnyFilter, AnyProtocol};
+use crate::filter::{self, AnyFilter};
 use crate::flow::Flow;
+use crate::keyword;
 use crate::report::Report;
 
 /// Entries fetched at a time without the interpreter lock.
@@ -69,54 +70,62 @@ impl Conntrack {
         self.close();
     }
 
+    /// Close the handle. Dumps that are running go on.
     fn close(&self) {
         lock(&self.0).take();
     }
 
+    /// Count the entries that match a filter or keywords; without either the kernel's own count.
     #[pyo3(signature = (filter=None, **criteria))]
     fn count(
         &self,
         py: Python<'_>,
-        filter: Option<AnyFilter<'_>>,
+        filter: Option<AnyFilter>,
         criteria: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<u64> {
-        let filter = filter::from_call(py, filter, criteria)?;
+        let filter = filter::from_call(filter, criteria)?;
         self.detached(py, |ct| match &filter {
             Some(filter) => ct.dump(filter)?.count(),
             None => ct.count().map(u64::from),
         })
     }
 
+    /// Find out what the running kernel can be trusted with; this handle then uses it.
     fn capabilities(&self, py: Python<'_>) -> PyResult<Capabilities> {
         self.detached(py, ctnetlink::Conntrack::capabilities).map(Capabilities)
     }
 
+    /// Trust the kernel as far as these say, found by another handle on this machine.
     fn use_capabilities(&self, capabilities: &Capabilities) -> PyResult<()> {
         self.open_handle()?.use_capabilities(&capabilities.0);
         Ok(())
     }
 
+    /// Entries the kernel allows (nf_conntrack_max); 0 means unlimited.
     fn limit(&self, py: Python<'_>) -> PyResult<u32> {
         self.detached(py, ctnetlink::Conntrack::limit)
     }
 
+    /// Stream the entries that match a filter or keywords; all of them without either.
     #[pyo3(signature = (filter=None, **criteria))]
     fn dump(
         &self,
         py: Python<'_>,
-        filter: Option<AnyFilter<'_>>,
+        filter: Option<AnyFilter>,
         criteria: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Dump> {
-        let filter = filter::from_call(py, filter, criteria)?;
+        let filter = filter::from_call(filter, criteria)?;
         let dump = self.detached(py, |ct| ct.dump(filter.as_ref()))?;
         let state = DumpState { dump: Some(dump), chunk: VecDeque::new(), error: None };
         Ok(Dump(Mutex::new(state)))
     }
 
+    /// Delete exactly this entry, by reply tuple, zone and id as dumped.
     fn delete(&self, py: Python<'_>, flow: &Flow) -> PyResult<()> {
         self.detached(py, |ct| ct.delete(&flow.0))
     }
 
+    /// Delete many entries, each as delete() does; one failure does not stop the rest.
     fn delete_all(&self, py: Python<'_>, flows: &Bound<'_, PyAny>) -> PyResult<Deletions> {
         let flows: Vec<Py<Flow>> = flows
             .try_iter()?
@@ -126,21 +135,24 @@ impl Conntrack {
         Ok(Deletions::new(py, done))
     }
 
+    /// Delete the entries that match a filter or keywords, or count them with dry_run.
     #[pyo3(signature = (filter=None, *, dry_run=false, in_kernel=false, **criteria))]
     fn delete_matching(
         &self,
         py: Python<'_>,
-        filter: Option<AnyFilter<'_>>,
+        filter: Option<AnyFilter>,
         dry_run: bool,
         in_kernel: bool,
         criteria: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Option<DeleteReport>> {
-        let filter = one_filter(py, filter, criteria)?;
+        let filter = filter::required(filter, criteria)?;
+        if dry_run && in_kernel {
+            return Err(PyValueError::new_err(
+                "dry_run and in_kernel exclude each other: the kernel does not count",
+            ));
+        }
         self.detached(py, |ct| {
-            let mut deletion = ct.delete_matching(&filter);
-            if dry_run {
-                deletion = deletion.dry_run();
-            }
+            let deletion = ct.delete_matching(&filter).dry_run(dry_run);
             if in_kernel {
                 return deletion.in_kernel().map(|()| None);
             }
@@ -148,14 +160,15 @@ impl Conntrack {
         })
     }
 
+    /// Read the entries that match and zero their counters, each in one step.
     #[pyo3(signature = (filter=None, **criteria))]
     fn zero(
         &self,
         py: Python<'_>,
-        filter: Option<AnyFilter<'_>>,
+        filter: Option<AnyFilter>,
         criteria: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Zeroed> {
-        let filter = one_filter(py, filter, criteria)?;
+        let filter = filter::required(filter, criteria)?;
         self.detached(py, |ct| {
             let mut flows = Vec::new();
             let result = ct.zero(&filter, |flow| flows.push(flow));
@@ -167,6 +180,7 @@ impl Conntrack {
         })
     }
 
+    /// Remove the entries that are stale with respect to a desired state, and only those.
     #[pyo3(signature = (
         desired, *, profile="strict", dry_run=false, protocols=None, zones=None, recheck=Some(0.1),
         previous=None
@@ -179,8 +193,8 @@ impl Conntrack {
         desired: &DesiredState,
         profile: &str,
         dry_run: bool,
-        protocols: Option<Vec<AnyProtocol>>,
-        zones: Option<Vec<u16>>,
+        protocols: Option<Vec<Bound<'_, PyAny>>>,
+        zones: Option<Vec<Bound<'_, PyAny>>>,
         recheck: Option<f64>,
         previous: Option<&DesiredState>,
     ) -> PyResult<Report> {
@@ -197,26 +211,19 @@ impl Conntrack {
             return Err(PyValueError::new_err("protocols and zones: an empty list judges nothing"));
         }
         if let Some(protocols) = protocols {
-            reconciler = reconciler.protocols(protocols.into_iter().map(|AnyProtocol(p)| p));
+            let protocols: PyResult<Vec<_>> = protocols.iter().map(keyword::protocol).collect();
+            reconciler = reconciler.protocols(protocols?);
         }
         if let Some(zones) = zones {
-            reconciler = reconciler.zones(zones);
+            let zone = |zone: &Bound<'_, PyAny>| keyword::integer(zone, u16::MAX);
+            let zones: PyResult<Vec<_>> = zones.iter().map(zone).collect();
+            reconciler = reconciler.zones(zones?);
         }
         if let Some(previous) = previous {
             reconciler = reconciler.previous(previous.0.clone());
         }
         self.detached(py, |ct| reconciler.run(ct, &desired.0)).map(Report)
     }
-}
-
-/// The filter of a call that needs one: without it everything would be meant.
-fn one_filter(
-    py: Python<'_>,
-    filter: Option<AnyFilter<'_>>,
-    criteria: Option<&Bound<'_, PyDict>>,
-) -> PyResult<ctnetlink::Filter> {
-    filter::from_call(py, filter, criteria)?
-        .ok_or_else(|| PyValueError::new_err("no filter is not a filter: name a criterion"))
 }
 
 /// A namespace from a path, a file descriptor, or an object with `fileno()`.

@@ -8,6 +8,7 @@ mod error;
 mod filter;
 mod flow;
 mod handle;
+mod keyword;
 mod report;
 
 use pyo3::prelude::*;

@@ -122,6 +122,8 @@ impl fmt::Display for KernelCriterion {
 pub enum Trust {
     /// It selects exactly what it says: proved on this kernel.
     Proved,
+    /// Not tried out, but asked for all the same in dumps: no kernel can hide an entry by it.
+    Assumed,
     /// It selects something else: inverted, or ignored.
     Wrong,
     /// The kernel refuses it, with this errno.
@@ -136,6 +138,7 @@ impl fmt::Display for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Trust::Proved => "proved",
+            Trust::Assumed => "assumed",
             Trust::Wrong => "WRONG",
             Trust::Refused(_) => "refused",
             Trust::Untested => "untested",
@@ -153,17 +156,40 @@ impl Trusts {
     pub(crate) const UNTESTED: Trusts =
         Trusts([(Trust::Untested, Trust::Untested); KernelCriterion::ALL.len()]);
 
-    /// Untested, only what no kernel can hide entries by counts as proved.
+    /// Untested, only what no kernel can hide entries by is assumed to be right.
     pub(crate) fn dump(&self, criterion: KernelCriterion) -> Trust {
         use KernelCriterion::{Family, OrigIpv4, Ports, Protocol};
         match (self.0[criterion as usize].0, criterion) {
-            (Trust::Untested, Family | Protocol | Ports | OrigIpv4) => Trust::Proved,
+            (Trust::Untested, Family | Protocol | Ports | OrigIpv4) => Trust::Assumed,
             (trust, _) => trust,
         }
     }
 
     pub(crate) fn flush(&self, criterion: KernelCriterion) -> Trust {
         self.0[criterion as usize].1
+    }
+
+    /// What was distrusted by request stays distrusted.
+    pub(crate) fn keep_distrust(&mut self, before: &Trusts) {
+        for (now, before) in self.0.iter_mut().zip(before.0) {
+            if before.0 == Trust::Distrusted {
+                now.0 = before.0;
+            }
+            if before.1 == Trust::Distrusted {
+                now.1 = before.1;
+            }
+        }
+    }
+
+    /// The dumps of this kernel are known to ignore filters on tuples.
+    pub(crate) fn without_dump_filter(&mut self) {
+        use KernelCriterion::{OrigIpv4, Ports, Protocol};
+        for criterion in [Protocol, Ports, OrigIpv4] {
+            let trust = &mut self.0[criterion as usize].0;
+            if *trust == Trust::Untested {
+                *trust = Trust::Wrong;
+            }
+        }
     }
 
     pub(crate) fn set(&mut self, criterion: KernelCriterion, dump: Trust, flush: Trust) {
@@ -195,8 +221,8 @@ pub struct Capabilities {
     pub timestamps: Option<bool>,
     /// `nf_conntrack_events`: 0 never, 1 always, 2 only entries made while somebody listens.
     pub events: Option<u8>,
-    /// Entries carry marks.
-    pub marks: bool,
+    /// Entries carry marks (`CONFIG_NF_CONNTRACK_MARK`); `None` = could not be tried out.
+    pub marks: Option<bool>,
     /// Entries can be in zones (`CONFIG_NF_CONNTRACK_ZONES`); `None` = could not be tried out.
     pub zones: Option<bool>,
     /// Entries can have labels (`CONFIG_NF_CONNTRACK_LABELS`), where a rule of the namespace uses
@@ -213,8 +239,9 @@ pub struct Capabilities {
 impl Capabilities {
     /// Whether a dump may be filtered by this in the kernel.
     ///
-    /// Untested, only family, protocol, TCP and UDP ports, and original IPv4 addresses count as
-    /// proved: a kernel that does not know them sends more, and none hides anything.
+    /// Untested, only family, protocol, TCP and UDP ports, and original IPv4 addresses are
+    /// [assumed](Trust::Assumed): a kernel that does not know them sends more, and none hides
+    /// anything.
     pub fn dump(&self, criterion: KernelCriterion) -> Trust {
         self.trusts.dump(criterion)
     }
@@ -272,7 +299,7 @@ impl fmt::Display for Capabilities {
         )?;
         match &self.untested {
             None => writeln!(f, "  tried out in a scratch namespace:")?,
-            Some(why) => writeln!(f, "  could not be tried out ({why}); trusted all the same:")?,
+            Some(why) => writeln!(f, "  could not be tried out ({why}):")?,
         }
         writeln!(f, "    {:<30} {:<10} flush", "criterion", "dump")?;
         for criterion in KernelCriterion::ALL {
@@ -300,7 +327,7 @@ impl fmt::Display for Capabilities {
         };
         writeln!(f, "  {:<18} {events}", "events")?;
         let features = [
-            ("marks", Some(self.marks), "CONFIG_NF_CONNTRACK_MARK"),
+            ("marks", self.marks, "CONFIG_NF_CONNTRACK_MARK"),
             ("zones", self.zones, "CONFIG_NF_CONNTRACK_ZONES"),
             ("labels (once a rule uses them)", self.labels, "CONFIG_NF_CONNTRACK_LABELS"),
             ("expectations", Some(self.expectations), "another kernel"),
@@ -336,7 +363,7 @@ mod tests {
             accounting: Some(false),
             timestamps: Some(true),
             events: Some(2),
-            marks: true,
+            marks: Some(true),
             zones: Some(false),
             labels: None,
             expectations: true,
@@ -348,9 +375,9 @@ mod tests {
     #[test]
     fn untested_is_trusted_only_where_nothing_can_be_hidden() {
         let untested = capabilities(Trust::Untested);
-        let trusted = KernelCriterion::ALL.map(|c| untested.dump(c) == Trust::Proved);
+        let trusted = KernelCriterion::ALL.map(|c| untested.dump(c) == Trust::Assumed);
         assert_eq!(trusted.iter().filter(|t| **t).count(), 4);
-        assert_eq!(untested.dump(KernelCriterion::OrigIpv4), Trust::Proved);
+        assert_eq!(untested.dump(KernelCriterion::OrigIpv4), Trust::Assumed);
         assert!(KernelCriterion::ALL.iter().all(|c| untested.flush(*c) == Trust::Untested));
         let wrong = capabilities(Trust::Wrong);
         assert!(KernelCriterion::ALL.iter().all(|c| wrong.dump(*c) == Trust::Wrong));

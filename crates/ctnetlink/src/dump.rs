@@ -25,11 +25,15 @@ pub(crate) enum Source {
     Dying,
 }
 
-impl Source {
-    /// A pass that is over has brought this entry too.
-    fn brought(&self, flow: &FlowRef<'_>) -> bool {
-        matches!(self, Source::Table(part) if part.covers(flow))
-    }
+/// Of the passes that may bring an entry, one reports it: the first that is about it. Also where the
+/// kernel ignores the filter and each pass brings everything.
+fn reported_by(passes: &[Source], at: usize, flow: &FlowRef<'_>) -> bool {
+    let is_about = |pass: &Source| match pass {
+        Source::Table(part) => part.covers(flow),
+        Source::TableAndZero | Source::Dying => true,
+    };
+    passes.len() == 1
+        || (passes.get(at).is_some_and(is_about) && !passes.iter().take(at).any(is_about))
 }
 
 /// A running dump. Made by [`Conntrack::dump`](crate::Conntrack::dump).
@@ -185,9 +189,8 @@ impl Dump {
                     self.received += 1;
                     let index = self.index.insert(Index::parse(message.payload).map_err(decode)?);
                     let flow = FlowRef::from_index(message.payload, *index);
-                    let earlier = &self.passes[..self.started - 1];
                     if self.filter.as_ref().is_none_or(|filter| filter.matches(&flow))
-                        && !earlier.iter().any(|pass| pass.brought(&flow))
+                        && reported_by(&self.passes, self.started - 1, &flow)
                     {
                         let start = message.payload_offset;
                         return Ok(Some(start..start + message.payload.len()));
@@ -263,5 +266,40 @@ impl Iterator for Flows {
 
     fn next(&mut self) -> Option<Result<Flow>> {
         self.0.next().map(|flow| flow.map(|flow| flow.to_owned())).transpose()
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_endian = "little")]
+mod tests {
+    use super::*;
+    use crate::capability::Trusts;
+    use crate::sample::Sample;
+
+    /// A kernel before 5.8 ignores the filter: each pass brings everything.
+    #[test]
+    fn an_entry_every_pass_brings_is_reported_once() {
+        for (text, passes, matching) in [
+            ("ip and tcp and orig dst port in {80, 443}", 2, 2),
+            ("udp or sctp and orig dst 10.0.0.9", 3, 1),
+            ("ip and (orig src 10.0.0.1 or orig dst 10.0.0.9)", 2, 3),
+            ("udp", 2, 1),
+        ] {
+            let filter: Filter = text.parse().unwrap();
+            let plan = filter.plan(&Trusts::UNTESTED).unwrap();
+            let sources: Vec<_> = plan.passes.into_iter().map(Source::Table).collect();
+            assert_eq!(sources.len(), passes, "{text}");
+            let of = |protocol, port| {
+                let sample = Sample::udp(&format!("10.0.0.9:{port}"), "10.0.0.8:1");
+                sample.protocol(protocol).flow()
+            };
+            use crate::proto::Protocol as P;
+            let table = [of(P::TCP, 80), of(P::TCP, 443), of(P::UDP, 80)];
+            let matched = table.iter().filter(|flow| filter.matches(flow));
+            let reported = matched.map(|flow| {
+                (0..sources.len()).filter(|at| reported_by(&sources, *at, &flow.as_ref())).count()
+            });
+            assert_eq!(reported.collect::<Vec<_>>(), vec![1; matching], "{text}");
+        }
     }
 }

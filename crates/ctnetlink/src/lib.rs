@@ -4,16 +4,14 @@
 //! ```no_run
 //! use ctnetlink::{Conntrack, DesiredState, Filter, Profile, Reconciler};
 //! # use std::net::{IpAddr, SocketAddr};
-//! # fn f(vip: IpAddr, dead: IpAddr, alive: SocketAddr) -> ctnetlink::Result<()> {
+//! # fn f(vip: IpAddr, alive: SocketAddr) -> ctnetlink::Result<()> {
 //! let ct = Conntrack::open()?; // or Conntrack::open_in(netns_file)
 //! println!("{} of {}", ct.count()?, ct.limit()?);
 //!
 //! let dns: Filter = "udp and orig dst port 53".parse()?; // or Filter::protocol(..) & ..
 //! let mut dump = ct.dump(&dns)?;
 //! while let Some(flow) = dump.next()? { // borrowed, nothing allocated
-//!     if flow.reply().src() == dead {
-//!         ct.delete(&flow)?;
-//!     }
+//!     println!("{} -> {}", flow.orig().destination(), flow.reply().source());
 //! }
 //!
 //! // The main job: remove exactly the entries whose backend no longer serves.

@@ -8,17 +8,25 @@ use crate::command::Command;
 use crate::error::{Error, Operation, Result};
 use crate::request::{expect, probe, timeout};
 use crate::socket::Namespace;
-use crate::stats::Totals;
 use crate::trial::{self, Trial};
 
 const OPERATION: Operation = Operation::Probe;
 
-/// All probes. What cannot be tried out is reported as such; only a kernel that does not behave
-/// like ctnetlink at all is an error.
+/// What can be tried out, or why nothing can. It takes a while, and no socket of the handle.
+pub(crate) fn try_out() -> (Trial, Option<String>) {
+    match Namespace::scratch(trial::run) {
+        Ok(trial) => (trial, None),
+        Err(error) => (Trial::default(), Some(error.to_string())),
+    }
+}
+
+/// All questions that are asked in place. Only a kernel that does not behave like ctnetlink at all
+/// is an error.
 pub(crate) fn capabilities(
     namespace: &Namespace,
     command: &mut Command,
-    totals: Totals,
+    entries: (u32, u32),
+    (mut trial, untested): (Trial, Option<String>),
 ) -> Result<Capabilities> {
     match refusal(command.act(OPERATION, probe::control()))? {
         Some(libc::ENOENT) => {}
@@ -30,10 +38,10 @@ pub(crate) fn capabilities(
         let mut command = Command::new(namespace.socket()?);
         Ok(refusal(command.first(OPERATION, request))?.is_some())
     };
-    let (trial, untested) = match Namespace::scratch(trial::run) {
-        Ok(trial) => (trial, None),
-        Err(error) => (Trial::default(), Some(error.to_string())),
-    };
+    let dump_filter = known(probe::dump_filter())?;
+    if !dump_filter {
+        trial.trusts.without_dump_filter();
+    }
     let [accounting, timestamps, events] = namespace.run(|| {
         Ok(["acct", "timestamp", "events"].map(|name| {
             let path = format!("/proc/sys/net/netfilter/nf_conntrack_{name}");
@@ -41,7 +49,7 @@ pub(crate) fn capabilities(
         }))
     })?;
     Ok(Capabilities {
-        dump_filter: known(probe::dump_filter())?,
+        dump_filter,
         flush_filter,
         status_filter: known(probe::status_filter())?,
         zone_filter: known(probe::zone_filter())?,
@@ -50,12 +58,12 @@ pub(crate) fn capabilities(
         accounting: accounting.map(|value| value != 0),
         timestamps: timestamps.map(|value| value != 0),
         events,
-        marks: trial.marks.unwrap_or(true),
+        marks: trial.marks,
         zones: trial.zones,
         labels: trial.labels,
         expectations: !known(expect::dump(None)?)?,
         timeout_policies: !known(timeout::dump())?,
-        entries: (totals.entries, totals.limit.unwrap_or(0)),
+        entries,
     })
 }
 

@@ -125,7 +125,9 @@ impl Scratch {
     }
 
     fn get(&self) -> Result<Vec<u8>> {
-        entry::get(&Key { zone: Some(self.zone), ..Key::orig(self.orig) })
+        // A kernel without zones refuses any, also the default one.
+        let zone = (self.zone != 0).then_some(self.zone);
+        entry::get(&Key { zone, ..Key::orig(self.orig) })
     }
 
     /// What the part should select, told without the kernel.
@@ -216,6 +218,9 @@ pub(crate) fn run() -> Result<Trial> {
         let _ = refusal(command.act(OPERATION, entry.create()?))?;
     }
     let existing = existing(&mut command, &tables)?;
+    if existing.is_empty() {
+        return Err(Error::Invalid("no entry could be created in the scratch namespace".into()));
+    }
     let marks = carries_marks(&mut command, &existing)?;
     let mut trusts = Trusts::UNTESTED;
     for criterion in KernelCriterion::ALL {
@@ -323,7 +328,11 @@ fn try_flush(command: &mut Command, part: &KernelPart, existing: &[Scratch]) -> 
     }
     let mut right = true;
     for entry in existing {
-        let survived = refusal(command.request(OPERATION, entry.get()?, |_| Ok(())))?.is_none();
+        let survived = match refusal(command.request(OPERATION, entry.get()?, |_| Ok(())))? {
+            None => true,
+            Some(libc::ENOENT) => false,
+            Some(errno) => return Err(Error::kernel(OPERATION, errno)),
+        };
         right &= survived != entry.is_selected(part);
         if !survived {
             command.act(OPERATION, entry.create()?)?;

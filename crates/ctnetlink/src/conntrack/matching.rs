@@ -7,7 +7,7 @@ use super::Conntrack;
 use super::sweep::{Sweeper, sweep};
 use crate::batch::Outcome;
 use crate::error::{Error, Operation, Result};
-use crate::filter::Filter;
+use crate::filter::{Filter, KernelPart};
 use crate::flow::FlowRef;
 use crate::request::filter as request;
 
@@ -25,7 +25,7 @@ impl Conntrack {
     /// ```no_run
     /// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
     /// let dead = "udp and orig dst port 53 and reply src 10.244.1.5".parse()?;
-    /// let would = ct.delete_matching(&dead).dry_run().run()?;
+    /// let would = ct.delete_matching(&dead).dry_run(true).run()?;
     /// println!("{} entries", would.matched);
     /// let report = ct.delete_matching(&dead).run()?;
     /// println!("{report}");
@@ -49,8 +49,8 @@ pub struct DeleteMatching<'a> {
 
 impl<'a> DeleteMatching<'a> {
     /// Counts what matches and deletes nothing.
-    pub fn dry_run(mut self) -> Self {
-        self.dry_run = true;
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
         self
     }
 
@@ -100,7 +100,8 @@ impl<'a> DeleteMatching<'a> {
     ///
     /// # Errors
     ///
-    /// A filter that cannot be left to this kernel, with the reason; then nothing was sent.
+    /// A filter that cannot be left to this kernel, with the reason; then nothing was sent. If the
+    /// kernel refuses the flush of the second family, the error says that the first is done.
     pub fn in_kernel(self) -> Result<()> {
         if self.dry_run || self.each.is_some() {
             return Err(Error::Invalid(
@@ -108,14 +109,35 @@ impl<'a> DeleteMatching<'a> {
                     .into(),
             ));
         }
-        let trusts = match self.ct.trusts() {
-            Some(trusts) => trusts,
-            None => self.ct.capabilities()?.trusts,
+        let (trusts, untested) = match self.ct.trusts() {
+            Some(trusts) => (trusts, None),
+            None => {
+                let found = self.ct.capabilities()?;
+                (found.trusts, found.untested)
+            }
         };
-        let parts = self.filter.flush_plan(&trusts)?;
+        let parts = self.filter.flush_plan(&trusts).map_err(|error| match untested {
+            Some(why) => Error::Invalid(format!("{error} (nothing could be: {why})")),
+            None => error,
+        })?;
         // All of them, before the first is sent.
         let requests = parts.iter().map(request::flush).collect::<Result<Vec<_>>>()?;
-        requests.into_iter().try_for_each(|request| self.ct.act(Operation::Flush, request))
+        for (at, request) in requests.into_iter().enumerate() {
+            self.ct.act(Operation::Flush, request).map_err(|error| after(&parts[..at], error))?;
+        }
+        Ok(())
+    }
+}
+
+/// The error of a flush, with what was flushed before.
+fn after(done: &[KernelPart], error: Error) -> Error {
+    match (done, error) {
+        ([first, ..], Error::Kernel { operation, errno, message, offset }) => {
+            let done = format!("\"{first}\" is flushed already");
+            let message = message.map_or(done.clone(), |message| format!("{message}; {done}"));
+            Error::Kernel { operation, errno, message: Some(message), offset }
+        }
+        (_, error) => error,
     }
 }
 
@@ -145,7 +167,8 @@ pub struct DeleteReport {
     pub matched: u64,
     /// Deleted.
     pub deleted: u64,
-    /// Gone, or replaced by an entry with another reply tuple, before the delete arrived.
+    /// Gone, or replaced by an entry with another reply tuple, before the delete arrived. After an
+    /// overrun of the receive buffer, which the default buffer excludes, also deletes of our own.
     pub already_gone: u64,
     /// Deletes that did not succeed.
     pub failed: u64,
@@ -218,5 +241,20 @@ impl Sweeper for Run<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuple::Family;
+
+    #[test]
+    fn a_half_done_flush_says_so() {
+        let error = || Error::kernel(Operation::Flush, libc::ENOMEM);
+        assert_eq!(after(&[], error()).to_string(), error().to_string());
+        let part = KernelPart { family: Some(Family::Ipv4), ..KernelPart::default() };
+        let text = after(&[part], error()).to_string();
+        assert!(text.ends_with("(ENOMEM, errno 12): \"ip\" is flushed already"), "{text}");
     }
 }

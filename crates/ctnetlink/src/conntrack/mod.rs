@@ -25,7 +25,7 @@ use crate::key::Key;
 use crate::probe;
 use crate::request::entry;
 use crate::socket::Namespace;
-use crate::stats::{self, CpuStats};
+use crate::stats::{self, CpuStats, Totals};
 use crate::tuple::Family;
 use crate::wire::Message;
 
@@ -48,7 +48,10 @@ const MAX_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 /// let mut dump = ct.dump(&dns)?;
 /// while let Some(flow) = dump.next()? {
 ///     if flow.reply().src() == dead {
-///         ct.delete(&flow)?;
+///         match ct.delete(&flow) {
+///             Err(error) if error.is_not_found() => {} // it has gone meanwhile
+///             other => other?,
+///         }
 ///     }
 /// }
 /// # Ok(()) }
@@ -131,14 +134,7 @@ impl Conntrack {
     ///
     /// As [`count`](Conntrack::count). Before Linux 4.19 it is read from `/proc/sys`.
     pub fn limit(&self) -> Result<u32> {
-        if let Some(limit) = stats::totals(&mut self.command())?.limit {
-            return Ok(limit);
-        }
-        let text = fs::read_to_string(MAX_FILE)
-            .map_err(|source| Error::io(Operation::Count, MAX_FILE, source))?;
-        text.trim()
-            .parse()
-            .map_err(|e| Error::Invalid(format!("count: {MAX_FILE} says {text:?}: {e}")))
+        limit_of(stats::totals(&mut self.command())?)
     }
 
     /// Finds out what the running kernel filters, flushes, counts and stamps.
@@ -149,7 +145,8 @@ impl Conntrack {
     /// the answer says so. It takes some fifty dumps of a small table.
     ///
     /// From then on this handle's dumps are filtered in the kernel by all that was proved. Before,
-    /// only what no kernel can hide an entry by is asked for. A process with several handles probes
+    /// only what no kernel can hide an entry by is asked for. What this handle was told to
+    /// [distrust](Capabilities::distrust) stays distrusted. A process with several handles probes
     /// once and hands the result to [`use_capabilities`](Conntrack::use_capabilities).
     ///
     /// Asking for timeout policies can make the kernel load `nfnetlink_cttimeout`, as any request to
@@ -160,12 +157,21 @@ impl Conntrack {
     /// [`is_permission_denied`](Error::is_permission_denied),
     /// [`is_not_supported`](Error::is_not_supported).
     pub fn capabilities(&self) -> Result<Capabilities> {
-        let found = {
+        // First what takes long, without keeping others from the command socket.
+        let trial = probe::try_out();
+        let mut found = {
             let mut command = self.command();
             let totals = stats::totals(&mut command)?;
-            probe::capabilities(&self.namespace, &mut command, totals)?
+            let entries = (totals.entries, limit_of(totals)?);
+            probe::capabilities(&self.namespace, &mut command, entries, trial)?
         };
-        self.use_capabilities(&found);
+        if let Some(before) = self.trusts() {
+            found.trusts.keep_distrust(&before);
+        }
+        // What could not be tried out now may be another time.
+        if found.untested.is_none() {
+            self.use_capabilities(&found);
+        }
         Ok(found)
     }
 
@@ -182,6 +188,7 @@ impl Conntrack {
     /// Starts a dump of what the filter matches, or of everything (`None`).
     ///
     /// What the kernel can be trusted to filter, it filters; what it sends is matched again here.
+    /// [`Dump::count`] counts what matches.
     ///
     /// # Errors
     ///
@@ -413,6 +420,17 @@ impl Conntrack {
         // skips by their sequence numbers.
         lock(&self.command)
     }
+}
+
+/// Before Linux 4.19 the kernel does not say the limit over netlink.
+fn limit_of(totals: Totals) -> Result<u32> {
+    if let Some(limit) = totals.limit {
+        return Ok(limit);
+    }
+    let text = fs::read_to_string(MAX_FILE)
+        .map_err(|source| Error::io(Operation::Count, MAX_FILE, source))?;
+    let limit = text.trim().parse();
+    limit.map_err(|e| Error::Invalid(format!("count: {MAX_FILE} says {text:?}: {e}")))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

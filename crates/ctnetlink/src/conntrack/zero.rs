@@ -41,39 +41,54 @@ impl Conntrack {
     /// Returns how many.
     ///
     /// The callback may use the handle. What matches is decided here, by a plain dump; then each is
-    /// read and zeroed by reply tuple and zone. (The kernel does not look at the id here: an entry
-    /// that was re-created meanwhile with the same reply tuple is zeroed, and handed over.) A filtered dump that zeroes would leave the decision to the kernel.
+    /// read and zeroed by reply tuple and zone. A filtered dump that zeroes would leave the decision
+    /// to the kernel.
     ///
     /// # Errors
     ///
-    /// As [`dump`](Conntrack::dump). An entry that is gone meanwhile is none.
+    /// As [`dump`](Conntrack::dump). An entry that is gone meanwhile is none. The kernel does not
+    /// look at the id here: an entry that has taken the place of a matching one, with the same reply
+    /// tuple but another original one, is zeroed with it. If it does not match the filter, it is not
+    /// handed over but the error, with its counters.
     pub fn zero(&self, filter: &Filter, mut each: impl FnMut(Flow)) -> Result<u64> {
         let mut dump = self.dump(filter)?;
-        let (mut datagram, mut starts) = (Vec::new(), Vec::new());
-        let mut zeroed = 0;
+        let (mut datagram, mut starts, mut meant) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut zeroed, mut strangers) = (0, Strangers::default());
         loop {
             let flow = dump.next()?;
             if let Some(flow) = &flow {
                 starts.push(datagram.len());
+                meant.push((*flow.orig(), flow.id()));
                 entry::append_zero(&mut datagram, flow)?;
             }
             if starts.len() == LIMIT || (flow.is_none() && !starts.is_empty()) {
                 let (flows, result) = self.zero_batch(&mut datagram, &starts);
-                zeroed += flows.len() as u64;
-                flows.into_iter().for_each(&mut each);
+                for (at, flow) in flows {
+                    if meant[at] == (*flow.orig(), flow.id()) || filter.matches(&flow) {
+                        zeroed += 1;
+                        each(flow);
+                    } else {
+                        strangers.add(&flow);
+                    }
+                }
                 result?;
                 datagram.clear();
                 starts.clear();
+                meant.clear();
             }
             if flow.is_none() {
-                return Ok(zeroed);
+                return strangers.none().map(|()| zeroed);
             }
         }
     }
 
-    /// The entries as they were, also those before and after one that failed: their counters are
-    /// zero now. They are handed over by the caller, after the lock is released.
-    fn zero_batch(&self, datagram: &mut [u8], starts: &[usize]) -> (Vec<Flow>, Result<()>) {
+    /// The entries as they were, each with its position, also those before and after one that
+    /// failed: their counters are zero now. They are handed over by the caller, after the lock is released.
+    fn zero_batch(
+        &self,
+        datagram: &mut [u8],
+        starts: &[usize],
+    ) -> (Vec<(usize, Flow)>, Result<()>) {
         let mut command = self.command();
         let first = command.reserve(starts.len());
         for (sequence, start) in (first..).zip(starts) {
@@ -82,13 +97,14 @@ impl Conntrack {
         let mut flows = Vec::with_capacity(starts.len());
         let mut result = Ok(());
         let exchanged = command.exchange(Operation::Zero, datagram, |sequence, reply| {
-            if sequence.wrapping_sub(first) as usize >= starts.len() {
+            let at = sequence.wrapping_sub(first) as usize;
+            if at >= starts.len() {
                 return Ok(());
             }
             let failed = match reply {
                 Reply::Data(message) => match owned(Operation::Zero, &message) {
                     Ok(flow) => {
-                        flows.push(flow);
+                        flows.push((at, flow));
                         return Ok(());
                     }
                     Err(error) => error,
@@ -109,5 +125,29 @@ impl Conntrack {
             Err(error) => Err(error),
         };
         (flows, complete)
+    }
+}
+
+/// Entries that were zeroed although nobody meant them.
+#[derive(Default)]
+struct Strangers {
+    count: u64,
+    first: Option<String>,
+}
+
+impl Strangers {
+    fn add(&mut self, flow: &Flow) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| flow.to_string());
+    }
+
+    fn none(self) -> Result<()> {
+        match (self.count, self.first) {
+            (count, Some(first)) => Err(Error::Invalid(format!(
+                "zero: {count} entries took the place of matching ones, with the same reply tuple, \
+                 and were zeroed with them; the first was: {first}"
+            ))),
+            (_, None) => Ok(()),
+        }
     }
 }

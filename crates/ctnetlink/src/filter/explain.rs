@@ -20,7 +20,11 @@ pub struct Explanation {
     pub stayed: Vec<(String, String)>,
     /// Why [`in_kernel`](crate::DeleteMatching::in_kernel) would refuse it; `None` if it would not.
     pub not_in_kernel: Option<String>,
+    /// How many flushes `in_kernel` would send: one for each family concerned.
+    pub flushes: usize,
 }
+
+const PASSES: &str = "a pass for each family would cost more than it saves";
 
 impl Explanation {
     pub(super) fn of(expression: &Expression, trusts: &Trusts) -> Explanation {
@@ -32,30 +36,32 @@ impl Explanation {
         let mut stayed = Vec::new();
         let reasons = plan::reasons(&required.criteria, trusts);
         for (at, (criterion, why)) in required.criteria.iter().zip(reasons).enumerate() {
-            if let Some(why) = why.filter(|_| plan.split != Some(Split::Set(at))) {
-                stayed.push((criterion.to_string(), why.to_string()));
+            if plan.split == Some(Split::Set(at)) || plan.says(criterion, trusts) {
+                continue;
             }
-        }
-        let single = plan.passes.iter().all(|part| part.family.is_none());
-        if single && required.criteria.iter().any(|c| plan::needs_family(c)) {
-            let why = "a pass for each family would cost more than it saves";
-            stayed.push(("protocol and ports".into(), why.into()));
+            let why = why.map_or_else(|| PASSES.to_owned(), |why| why.to_string());
+            stayed.push((criterion.to_string(), why));
         }
         for (at, alternatives) in required.any.iter().enumerate() {
+            let text = Expression::Any(alternatives.to_vec()).to_string();
             if plan.split != Some(Split::Or(at)) {
-                let text = Expression::Any(alternatives.to_vec()).to_string();
                 let why = "the kernel cannot express alternatives, and passes would not pay for it";
+                stayed.push((text, why.into()));
+            } else if !alternatives.iter().all(plan::never_changes_alone) {
+                let why = "passes are told apart by what never changes; the rest is judged here";
                 stayed.push((text, why.into()));
             }
         }
         for negation in &required.not {
             stayed.push((negation.to_string(), "the kernel has no filter for negations".into()));
         }
+        let flushes = plan::flush(expression, trusts);
         Explanation {
             filter: expression.to_string(),
             passes: plan.passes.iter().map(ToString::to_string).collect(),
             stayed,
-            not_in_kernel: plan::flush(expression, trusts).err(),
+            flushes: flushes.as_ref().map_or(0, Vec::len),
+            not_in_kernel: flushes.err(),
         }
     }
 }
@@ -75,7 +81,8 @@ impl fmt::Display for Explanation {
         }
         writeln!(f, "here       every entry that comes is matched against the whole filter")?;
         match &self.not_in_kernel {
-            None => write!(f, "in_kernel  possible: one filtered flush for each family"),
+            None if self.flushes == 1 => write!(f, "in_kernel  possible, in one filtered flush"),
+            None => write!(f, "in_kernel  possible, in a filtered flush for each family"),
             Some(why) => write!(f, "in_kernel  no: {why}"),
         }
     }
@@ -112,6 +119,12 @@ mod tests {
             ("label 5", 1, "the kernel has no filter for labels"),
             ("tcp", 1, "a pass for each family would cost more than it saves"),
             ("udp", 2, ""),
+            ("ip and (udp or tcp) and orig dst port 53", 2, ""),
+            (
+                "ip and (orig dst 10.0.0.1 and mark 1 or orig dst 10.0.0.2)",
+                2,
+                "passes are told apart by what never changes; the rest is judged here",
+            ),
             ("ip and orig dst in {10.0.0.1, 10.0.0.2}", 2, ""),
         ] {
             let explanation = explain(text, &trusts);
@@ -120,6 +133,15 @@ mod tests {
             assert!(explanation.to_string().contains(stayed), "{explanation}");
             assert!(explanation.not_in_kernel.is_some(), "{explanation}");
         }
+    }
+
+    #[test]
+    fn the_true_reason_and_no_other() {
+        let mut trusts = Trusts::UNTESTED;
+        trusts.set(K::Protocol, Trust::Wrong, Trust::Wrong);
+        let stayed = explain("udp", &trusts).stayed;
+        let why = "this kernel selects something else by protocol";
+        assert_eq!(stayed, [("udp".to_owned(), why.to_owned())]);
     }
 
     #[test]

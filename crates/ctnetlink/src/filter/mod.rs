@@ -254,12 +254,13 @@ impl Filter {
 
     /// A TCP entry in this state.
     pub fn tcp_state(state: TcpState) -> Filter {
-        Filter::is(Criterion::TcpState(state))
+        // `Other` with the number of a known state is that state.
+        Filter::is(Criterion::TcpState(state.number().into()))
     }
 
     /// An SCTP entry in this state.
     pub fn sctp_state(state: SctpState) -> Filter {
-        Filter::is(Criterion::SctpState(state))
+        Filter::is(Criterion::SctpState(state.number().into()))
     }
 
     amount_criteria! {
@@ -316,6 +317,16 @@ impl Filter {
         Ok(Explanation::of(self.expression()?, &capabilities.trusts))
     }
 
+    /// Whether the filter can be used: [`matches`](Filter::matches) of one that cannot is always
+    /// false, and operations refuse it with this error.
+    ///
+    /// # Errors
+    ///
+    /// Which criterion is invalid, and why.
+    pub fn check(&self) -> Result<(), Error> {
+        self.expression().map(|_| ())
+    }
+
     /// The expression, if it is valid.
     fn expression(&self) -> Result<&Expression, Error> {
         let invalid = |why: &String| Error::Invalid(format!("filter: {why}"));
@@ -345,9 +356,22 @@ impl Filter {
         other: Filter,
         with: impl FnOnce(Expression, Expression) -> Expression,
     ) -> Filter {
-        Filter(self.0.and_then(|left| other.0.map(|right| with(left, right))))
+        Filter(self.0.and_then(|left| other.0.map(|right| with(left, right)))).unless_too_deep()
+    }
+
+    /// Beyond this no expression is one a person means, and reading it could exhaust the stack.
+    fn unless_too_deep(self) -> Filter {
+        match &self.0 {
+            Ok(expression) if expression.is_deeper_than(MAX_DEPTH) => {
+                Filter::invalid(format!("more than {MAX_DEPTH} levels of and, or and not"))
+            }
+            _ => self,
+        }
     }
 }
+
+/// Levels an expression may have.
+const MAX_DEPTH: usize = 64;
 
 impl Expression {
     pub(crate) fn matches<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> bool {
@@ -356,6 +380,17 @@ impl Expression {
             Expression::All(parts) => parts.iter().all(|part| part.matches(flow)),
             Expression::Any(parts) => parts.iter().any(|part| part.matches(flow)),
             Expression::Not(part) => !part.matches(flow),
+        }
+    }
+
+    fn is_deeper_than(&self, levels: usize) -> bool {
+        match self {
+            Expression::Is(_) => false,
+            _ if levels == 0 => true,
+            Expression::All(parts) | Expression::Any(parts) => {
+                parts.iter().any(|part| part.is_deeper_than(levels - 1))
+            }
+            Expression::Not(part) => part.is_deeper_than(levels - 1),
         }
     }
 
@@ -433,7 +468,7 @@ impl Not for Filter {
     type Output = Filter;
 
     fn not(self) -> Filter {
-        Filter(self.0.map(|expression| Expression::Not(Box::new(expression))))
+        Filter(self.0.map(|expression| Expression::Not(Box::new(expression)))).unless_too_deep()
     }
 }
 
@@ -574,6 +609,24 @@ mod tests {
             Filter::status_set(Status::SEEN_REPLY | Status::ASSURED).to_string(),
             "status set SEEN_REPLY | ASSURED"
         );
+    }
+
+    #[test]
+    fn states_by_their_numbers_are_the_states() {
+        assert_eq!(Filter::tcp_state(TcpState::Other(3)), Filter::tcp_state(TcpState::Established));
+        assert_eq!(Filter::sctp_state(SctpState::Other(1)), Filter::sctp_state(SctpState::Closed));
+    }
+
+    #[test]
+    fn depth_has_an_end() {
+        let not = |n: usize| (0..n).fold(Filter::zone(1), |filter, _| !filter);
+        let deepest = not(MAX_DEPTH);
+        assert!(deepest.check().is_ok());
+        assert_eq!(deepest.to_string().parse::<Filter>().unwrap(), deepest);
+        let error = not(100_000).check().unwrap_err().to_string();
+        assert!(error.contains("more than 64 levels"), "{error}");
+        let mixed = (0..40).fold(Filter::zone(1), |f, n| (f | Filter::zone(n)) & Filter::zone(n));
+        assert!(mixed.check().is_err());
     }
 
     #[test]

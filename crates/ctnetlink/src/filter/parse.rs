@@ -25,27 +25,28 @@ impl FromStr for Filter {
     ///
     /// criterion  = "ip" | "ip6"
     ///            | "tcp" | "udp" | "udplite" | "sctp" | "icmp" | "icmpv6" | "gre" | "dccp"
-    ///            | "proto" NAME-OR-NUMBER
+    ///            | "proto" of(NAME-OR-NUMBER)
     ///            | ("orig" | "reply") ("src" | "dst") of(ADDRESS [ "/" LENGTH ])
     ///            | ("orig" | "reply") ("src" | "dst") "port" of(NUMBER [ "-" NUMBER ])
     ///            | "host" of(ADDRESS [ "/" LENGTH ])             in any of the four places
-    ///            | ("icmp-type" | "icmp-code" | "icmp-id") NUMBER
-    ///            | "status" ("set" | "unset") BIT { "|" BIT }
+    ///            | ("icmp-type" | "icmp-code" | "icmp-id") of(NUMBER)
+    ///            | "status" ("set" | "unset") BIT { "|" BIT }     all set, or none
     ///            | "snat" | "dnat" | "nat" | "unreplied"
-    ///            | "mark" NUMBER [ "/" MASK ]
+    ///            | "mark" of(NUMBER [ "/" MASK ])
     ///            | [ "orig" | "reply" ] "zone" of(NUMBER)
-    ///            | "label" BIT
-    ///            | "helper" NAME
+    ///            | "label" of(BIT)
+    ///            | "helper" of(NAME)
     ///            | ("tcp-state" | "sctp-state") of(STATE)
     ///            | "timeout" amount | "age" amount               in seconds
     ///            | [ "orig" | "reply" ] ("packets" | "bytes") amount
     ///
-    /// of(X)      = X | [ "in" ] "{" X { "," X } "}"
+    /// of(X)      = X | [ "in" ] "{" X { "," X } "}"               any of them
     /// amount     = ("<" | "<=" | "=" | ">=" | ">") NUMBER | NUMBER "-" NUMBER
     /// ```
     ///
-    /// Numbers may be hexadecimal (`0x1f`) in marks; status bits have the names of [`Status`] or
-    /// are numbers; `packets` and `bytes` without a direction are of both together.
+    /// Numbers may be hexadecimal (`0x1f`) in marks and status bits; status bits have the names of
+    /// [`Status`] in any case, or are numbers; `packets` and `bytes` without a direction are of both
+    /// together. `ipv4` and `ipv6` are `ip` and `ip6`.
     ///
     /// # Errors
     ///
@@ -86,7 +87,7 @@ impl FromStr for Ports {
 }
 
 /// Nesting beyond this is no filter a person wrote, and would exhaust the stack.
-const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 128;
 
 struct Parser<'a> {
     text: &'a str,
@@ -109,6 +110,14 @@ fn is_operator(c: char) -> bool {
 /// Cannot be part of a word.
 pub(super) fn is_punctuation(c: char) -> bool {
     is_single(c) || is_operator(c)
+}
+
+/// Decimal, or hexadecimal behind `0x`.
+fn number(word: &str) -> Option<u32> {
+    match word.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => word.parse().ok(),
+    }
 }
 
 /// Words, operators, and each punctuation mark by itself.
@@ -164,11 +173,21 @@ impl<'a> Parser<'a> {
             Some((offset, word)) => (*offset, format!("found {word:?}")),
             None => (self.text.trim_end().len(), "found the end".to_owned()),
         };
-        let column = self.text[..offset].chars().count() + 1;
-        Error::Invalid(format!(
-            "filter: column {column}: expected {what}, {found}\n  {}\n  {:>column$}",
-            self.text, "^"
-        ))
+        self.error_at(offset, &format!("expected {what}, {found}"))
+    }
+
+    /// An error at an offset, with the line it is in.
+    fn error_at(&self, offset: usize, what: &str) -> Error {
+        let start = self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+        let line = self.text[start..].lines().next().unwrap_or_default();
+        let column = self.text[start..offset].chars().count() + 1;
+        let place = match self.text[..start].lines().count() {
+            0 => format!("column {column}"),
+            before => format!("line {}, column {column}", before + 1),
+        };
+        // One space for each character, so that tabs do not shift the mark.
+        let shown: String = line.chars().map(|c| if c == '\t' { ' ' } else { c }).collect();
+        Error::Invalid(format!("filter: {place}: {what}\n  {shown}\n  {:>column$}", "^"))
     }
 
     fn expression(&mut self) -> Result<Filter, Error> {
@@ -201,7 +220,12 @@ impl<'a> Parser<'a> {
             }
             inner
         } else {
-            self.criterion()?
+            let start = self.at;
+            let filter = self.criterion()?;
+            if let Err(why) = &filter.0 {
+                return Err(self.error_at(self.tokens[start].0, why));
+            }
+            filter
         };
         self.depth -= 1;
         Ok(filter)
@@ -218,40 +242,38 @@ impl<'a> Parser<'a> {
         let start = self.at;
         self.at += 1;
         match word {
-            "ip" => Ok(Filter::family(Family::Ipv4)),
-            "ip6" => Ok(Filter::family(Family::Ipv6)),
-            "proto" => self.value("a protocol's name or number").map(Filter::protocol),
+            "ip" | "ipv4" => Ok(Filter::family(Family::Ipv4)),
+            "ip6" | "ipv6" => Ok(Filter::family(Family::Ipv6)),
+            "proto" => self.any_of(|p| p.value("a protocol's name or number"), Filter::protocol),
             "orig" => self.directed(Direction::Orig),
             "reply" => self.directed(Direction::Reply),
             "host" => self.addresses("an IP address").map(Filter::host_in),
-            "icmp-type" => self.value("a type from 0 to 255").map(Filter::icmp_type),
-            "icmp-code" => self.value("a code from 0 to 255").map(Filter::icmp_code),
-            "icmp-id" => self.value("an id from 0 to 65535").map(Filter::icmp_id),
+            "icmp-type" => self.any_of(|p| p.value("a type from 0 to 255"), Filter::icmp_type),
+            "icmp-code" => self.any_of(|p| p.value("a code from 0 to 255"), Filter::icmp_code),
+            "icmp-id" => self.any_of(|p| p.value("an id from 0 to 65535"), Filter::icmp_id),
             "status" => self.status(),
             "snat" => Ok(Filter::snat()),
             "dnat" => Ok(Filter::dnat()),
             "nat" => Ok(Filter::nat()),
             "unreplied" => Ok(Filter::unreplied()),
-            "mark" => {
-                let value = self.number()?;
-                let mask = if self.take("/") { self.number()? } else { u32::MAX };
-                Ok(Filter::mark_masked(value, mask))
-            }
+            "mark" => self.any_of(Self::mark, |(value, mask)| Filter::mark_masked(value, mask)),
             "zone" => self.zone(None),
-            "label" => self.label(),
-            "helper" => self.value("a helper's name").map(|name: String| Filter::helper(name)),
+            "label" => self.any_of(Self::label, Filter::label),
+            "helper" => self.any_of(Self::helper, Filter::helper),
             "tcp-state" => {
-                let state = |parser: &mut Self| parser.value("a state such as ESTABLISHED");
-                self.any_of(state, Filter::tcp_state)
+                self.any_of(|p| p.value("a state such as ESTABLISHED"), Filter::tcp_state)
             }
             "sctp-state" => {
-                let state = |parser: &mut Self| parser.value("a state such as ESTABLISHED");
-                self.any_of(state, Filter::sctp_state)
+                self.any_of(|p| p.value("a state such as ESTABLISHED"), Filter::sctp_state)
             }
             "timeout" => self.amount(Quantity::Timeout),
             "age" => self.amount(Quantity::Age),
             "packets" => self.amount(Quantity::Packets(None)),
             "bytes" => self.amount(Quantity::Bytes(None)),
+            "src" | "dst" | "port" => {
+                self.at = start;
+                Err(self.expected("orig or reply before it (as in orig dst port 53)"))
+            }
             _ => {
                 self.at = start;
                 Err(self.expected(
@@ -316,9 +338,13 @@ impl<'a> Parser<'a> {
     fn port_range(&mut self) -> Result<RangeInclusive<u16>, Error> {
         let range = self.peek().and_then(|word| {
             let (first, last) = word.split_once('-').unwrap_or((word, word));
-            Some(first.parse().ok()?..=last.parse().ok()?).filter(|range| !range.is_empty())
+            Some(first.parse().ok()?..=last.parse().ok()?)
         });
-        let range = range.ok_or_else(|| self.expected("a port from 0 to 65535, or a range"))?;
+        let range: RangeInclusive<u16> =
+            range.ok_or_else(|| self.expected("a port from 0 to 65535, or a range"))?;
+        if range.is_empty() {
+            return Err(self.expected("a range from the lower port to the higher"));
+        }
         self.at += 1;
         Ok(range)
     }
@@ -362,11 +388,24 @@ impl<'a> Parser<'a> {
         self.any_of(zone, |zone| Filter::is(Criterion::Zone(direction, zone)))
     }
 
-    fn label(&mut self) -> Result<Filter, Error> {
-        let bit = self.peek().and_then(|word| word.parse().ok()).filter(|bit| *bit < 128_u8);
+    fn label(&mut self) -> Result<u8, Error> {
+        let bit = self.peek().and_then(|word| word.parse().ok()).filter(|bit| *bit < 128);
         let bit = bit.ok_or_else(|| self.expected("a label bit from 0 to 127"))?;
         self.at += 1;
-        Ok(Filter::label(bit))
+        Ok(bit)
+    }
+
+    fn helper(&mut self) -> Result<String, Error> {
+        match self.peek() {
+            Some("and" | "or" | "not" | "in") => Err(self.expected("a helper's name")),
+            _ => self.value("a helper's name"),
+        }
+    }
+
+    fn mark(&mut self) -> Result<(u32, u32), Error> {
+        let value = self.number()?;
+        let mask = if self.take("/") { self.number()? } else { u32::MAX };
+        Ok((value, mask))
     }
 
     fn status(&mut self) -> Result<Filter, Error> {
@@ -378,7 +417,10 @@ impl<'a> Parser<'a> {
         self.at += 1;
         let mut bits = Status::empty();
         loop {
-            let bit = self.peek().and_then(|word| bitflags::parser::from_str::<Status>(word).ok());
+            let bit = self.peek().and_then(|word| match number(word) {
+                Some(number) => Some(Status::from_bits_retain(number)),
+                None => bitflags::parser::from_str(&word.to_ascii_uppercase()).ok(),
+            });
             match bit {
                 Some(bit) if !bit.is_empty() => bits |= bit,
                 _ => return Err(self.expected("a status bit such as SEEN_REPLY or ASSURED")),
@@ -424,11 +466,8 @@ impl<'a> Parser<'a> {
     }
 
     fn number(&mut self) -> Result<u32, Error> {
-        let number = self.peek().and_then(|word| match word.strip_prefix("0x") {
-            Some(digits) => u32::from_str_radix(digits, 16).ok(),
-            None => word.parse().ok(),
-        });
-        let number = number.ok_or_else(|| self.expected("a number of 32 bits"))?;
+        let number =
+            self.peek().and_then(number).ok_or_else(|| self.expected("a number of 32 bits"))?;
         self.at += 1;
         Ok(number)
     }
@@ -487,6 +526,17 @@ pub(super) mod tests {
             ("not nat", "not (snat or dnat)"),
             ("status unset SEEN_REPLY", "unreplied"),
             ("zone in {1, 2}", "zone 1 or zone 2"),
+            ("proto in {udp, 89}", "udp or proto 89"),
+            ("icmp-type in {8, 13}", "icmp-type 8 or icmp-type 13"),
+            ("mark in {1, 0x10/0xf0}", "mark 0x1 or mark 0x10/0xf0"),
+            (
+                "helper in {ftp, sip} and label {5, 6}",
+                "(helper ftp or helper sip) and (label 5 or label 6)",
+            ),
+            ("status set assured|0x2|8", "status set SEEN_REPLY | ASSURED | CONFIRMED"),
+            ("status set 4", "status set ASSURED"),
+            ("ipv4 or ipv6", "ip or ip6"),
+            ("udp\n  and\torig dst port 53", "udp and orig dst port 53"),
             ("orig zone 7 and reply zone 0", ""),
             ("label 127 and helper netbios-ns", ""),
             ("tcp-state in {SYN_SENT, syn_recv}", "tcp-state SYN_SENT or tcp-state SYN_RECV"),
@@ -549,7 +599,16 @@ pub(super) mod tests {
             ("host 10.0.0.0/33", "column 15: expected a length from 0 to 32, found \"33\""),
             ("host fd00::/129", "expected a length from 0 to 128"),
             ("host 10.0.0.5/8", "column 6: expected no bits behind the prefix (10.0.0.0/8?)"),
-            ("orig dst port 9-5", "column 15: expected a port from 0 to 65535, or a range"),
+            ("orig dst port 9-5", "column 15: expected a range from the lower port to the higher"),
+            ("dst port 53", "column 1: expected orig or reply before it (as in orig dst port 53)"),
+            ("udp and port 53", "column 9: expected orig or reply before it"),
+            ("udp and helper or", "column 16: expected a helper's name, found \"or\""),
+            ("udp and mark 0x10/0xf", "column 9: mark 0x10 has bits outside its mask 0xf"),
+            (
+                "udp and\n  orig dest 10.0.0.1",
+                "line 2, column 8: expected src, dst, zone, packets or bytes, found \"dest\"\n    \
+                 orig dest 10.0.0.1\n         ^",
+            ),
             ("label 128", "column 7: expected a label bit from 0 to 127"),
             ("helper", "column 7: expected a helper's name"),
             ("helper x234567890123456", "is no helper's name: 1 to 15 bytes"),

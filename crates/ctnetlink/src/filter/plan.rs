@@ -68,7 +68,7 @@ impl fmt::Display for Why {
                     write!(f, "this kernel refuses {criterion}: {text}")
                 }
                 Trust::Distrusted => write!(f, "{criterion} is distrusted by request"),
-                Trust::Proved | Trust::Untested => {
+                Trust::Proved | Trust::Assumed | Trust::Untested => {
                     write!(f, "{criterion} was not tried out on this kernel")
                 }
             },
@@ -119,7 +119,7 @@ impl<'t> Builder<'t> {
             Purpose::Flush => self.trusts.flush(criterion),
         };
         match trust {
-            Trust::Proved => Ok(()),
+            Trust::Proved | Trust::Assumed => Ok(()),
             trust => Err(Why::Trust(criterion, trust)),
         }
     }
@@ -327,6 +327,16 @@ impl Plan {
         Plan { passes, split: None }
     }
 
+    /// Every pass has the kernel filter by this.
+    pub(super) fn says(&self, criterion: &Criterion, trusts: &Trusts) -> bool {
+        self.passes.iter().all(|part| {
+            // Beside the protocol the pass has, since some criteria need one.
+            let mut alone = Builder::new(trusts, Purpose::Dump);
+            alone.part.orig.protocol = part.orig.protocol;
+            alone.add(criterion).is_ok() && part.is_within(&alone.part)
+        })
+    }
+
     fn cost(&self) -> f64 {
         self.passes.iter().map(|part| WALK + TRANSFER * share(part)).sum()
     }
@@ -367,9 +377,13 @@ fn never_changes(criterion: &Criterion) -> bool {
     )
 }
 
-/// The kernel compares it only within a family.
-pub(super) fn needs_family(criterion: &Criterion) -> bool {
-    matches!(criterion, Criterion::Protocol(_))
+/// An alternative that consists of such criteria alone.
+pub(super) fn never_changes_alone(alternative: &Expression) -> bool {
+    match alternative {
+        Expression::Is(criterion) => never_changes(criterion),
+        Expression::All(parts) => parts.iter().all(never_changes_alone),
+        Expression::Any(_) | Expression::Not(_) => false,
+    }
 }
 
 /// What every matching entry must meet.
@@ -458,7 +472,8 @@ pub(crate) fn flush(expression: &Expression, trusts: &Trusts) -> Result<Vec<Kern
     let mut required = Required::default();
     required.collect(&expression);
     if !required.any.is_empty() {
-        return Err("alternatives (or) take a flush each".into());
+        let text = Expression::Any(required.any[0].to_vec());
+        return Err(format!("{text}: alternatives cannot be said in one flush"));
     }
     if let Some(negation) = required.not.first() {
         return Err(format!("{negation}: the kernel has no filter for a negation"));
@@ -472,7 +487,8 @@ pub(crate) fn flush(expression: &Expression, trusts: &Trusts) -> Result<Vec<Kern
     if part.has_complete_key() {
         return Err(
             "it gives a whole original tuple, which a kernel that ignores the filter takes \
-                    for the delete of that one entry, whatever else is asked: use delete_key"
+                    for the delete of that one entry, whatever else is asked: \
+                    delete that entry by itself"
                 .into(),
         );
     }

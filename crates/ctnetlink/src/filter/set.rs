@@ -205,6 +205,12 @@ impl<const N: usize> From<[u16; N]> for Ports {
     }
 }
 
+impl<const N: usize> From<[RangeInclusive<u16>; N]> for Ports {
+    fn from(ranges: [RangeInclusive<u16>; N]) -> Self {
+        ranges.into_iter().collect()
+    }
+}
+
 impl From<Vec<u16>> for Ports {
     fn from(ports: Vec<u16>) -> Self {
         ports.into_iter().collect()

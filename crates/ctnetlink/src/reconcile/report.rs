@@ -48,13 +48,14 @@ pub struct FamilyReport {
     pub stale: u64,
     /// Deleted.
     pub deleted: u64,
-    /// Gone, or replaced by an entry toward another backend, before the delete arrived.
+    /// Gone, or replaced by an entry toward another backend, before the delete arrived. After an
+    /// overrun of the receive buffer, which the default buffer excludes, also deletes of our own.
     pub already_gone: u64,
     /// Deletes the kernel refused.
     pub failed: u64,
     /// How often, by errno.
     pub failures: BTreeMap<i32, u64>,
-    /// Passes over the table: 0 where nothing could be stale, 2 with the re-check.
+    /// Passes of judgement (each can take the kernel several walks, see `pushdown`): 0 where nothing could be stale, 2 with the re-check.
     pub passes: u32,
     /// What the kernel filtered, in the words of the filter; empty without a pass.
     pub pushdown: String,

@@ -216,16 +216,16 @@ fn a_flush_is_all_or_nothing() {
         ("ip and orig dst 10.0.0.0/8", "no filter for prefixes"),
         ("ip and udp and orig dst port in {1, 2}", "no filter for sets of ports"),
         ("ip and not udp", "not udp: the kernel has no filter for a negation"),
-        ("ip and (udp or tcp)", "alternatives (or) take a flush each"),
+        ("ip and (udp or tcp)", "udp or tcp: alternatives cannot be said in one flush"),
         ("ip and ip6", "ip6: another criterion demands something else"),
         ("ip and mark 1 and mark 2", "another criterion demands something else"),
         ("label 5", "no filter for labels"),
         ("ip and udp and timeout < 5", "no filter for timeouts"),
         (
             "udp and orig src 10.0.0.1 and orig dst 10.0.0.2 and orig src port 1 and orig dst port 2",
-            "use delete_key",
+            "delete that entry by itself",
         ),
-        ("sctp and orig src 10.0.0.1 and orig dst 10.0.0.2", "use delete_key"),
+        ("sctp and orig src 10.0.0.1 and orig dst 10.0.0.2", "delete that entry by itself"),
     ] {
         let error = refusal(text, &today());
         assert!(error.starts_with("filter: not in the kernel: ") && error.contains(why), "{error}");

@@ -1,0 +1,294 @@
+//! Criteria by keyword: what Python objects mean, with errors that name the keyword.
+//!
+//! Numbers are `int` (never `bool`), and of several things given at once any may hold.
+
+use std::ops::Bound as Limit;
+
+use ctnetlink::{Addresses, Filter, IpNet, Ports, Protocol, Status};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{
+    PyBool, PyDict, PyFrozenSet, PyInt, PyList, PyRange, PyRangeMethods, PySet, PyString, PyTuple,
+};
+
+use crate::error::raise;
+
+type Value<'a, 'py> = &'a Bound<'py, PyAny>;
+
+/// The conjunction of all keywords that are not `None`; `None` if there is none.
+pub(crate) fn conjunction(criteria: Option<&Bound<'_, PyDict>>) -> PyResult<Option<Filter>> {
+    let mut all: Option<Filter> = None;
+    for (key, value) in criteria.into_iter().flatten() {
+        let key = key.extract::<String>()?;
+        if value.is_none() {
+            // Also then the keyword has to exist.
+            known(&key)?;
+            continue;
+        }
+        let filter = criterion(&key, &value).and_then(|filter| {
+            filter.check().map_err(raise)?;
+            Ok(filter)
+        });
+        let filter = filter.map_err(|error| {
+            let py = value.py();
+            let text = error.value(py).to_string();
+            let text = text.strip_prefix("filter: ").unwrap_or(&text);
+            let text = format!("{key}: {text}");
+            match error.is_instance_of::<PyTypeError>(py) {
+                true => PyTypeError::new_err(text),
+                false => PyValueError::new_err(text),
+            }
+        })?;
+        all = Some(match all {
+            Some(all) => all & filter,
+            None => filter,
+        });
+    }
+    Ok(all)
+}
+
+/// All keywords, in the order of the stubs.
+const KEYWORDS: [&str; 36] = [
+    "family",
+    "protocol",
+    "orig_src",
+    "orig_dst",
+    "reply_src",
+    "reply_dst",
+    "orig_src_port",
+    "orig_dst_port",
+    "reply_src_port",
+    "reply_dst_port",
+    "host",
+    "icmp_type",
+    "icmp_code",
+    "icmp_id",
+    "status",
+    "status_unset",
+    "snat",
+    "dnat",
+    "nat",
+    "unreplied",
+    "mark",
+    "zone",
+    "orig_zone",
+    "reply_zone",
+    "label",
+    "helper",
+    "tcp_state",
+    "sctp_state",
+    "timeout",
+    "age",
+    "packets",
+    "orig_packets",
+    "reply_packets",
+    "bytes",
+    "orig_bytes",
+    "reply_bytes",
+];
+
+fn known(key: &str) -> PyResult<()> {
+    match KEYWORDS.contains(&key) {
+        true => Ok(()),
+        false => {
+            let text = format!("unknown keyword {key:?}: expected one of {}", KEYWORDS.join(", "));
+            Err(PyTypeError::new_err(text))
+        }
+    }
+}
+
+fn criterion(key: &str, value: Value<'_, '_>) -> PyResult<Filter> {
+    use ctnetlink::Filter as F;
+    known(key)?;
+    match key {
+        "family" => any_of(value, parsed, F::family),
+        "protocol" => any_of(value, protocol, F::protocol),
+        "orig_src" => addresses(value).map(F::orig_src_in),
+        "orig_dst" => addresses(value).map(F::orig_dst_in),
+        "reply_src" => addresses(value).map(F::reply_src_in),
+        "reply_dst" => addresses(value).map(F::reply_dst_in),
+        "host" => addresses(value).map(F::host_in),
+        "orig_src_port" => ports(value).map(F::orig_src_port_in),
+        "orig_dst_port" => ports(value).map(F::orig_dst_port_in),
+        "reply_src_port" => ports(value).map(F::reply_src_port_in),
+        "reply_dst_port" => ports(value).map(F::reply_dst_port_in),
+        "icmp_type" => any_of(value, |v| integer(v, u8::MAX), F::icmp_type),
+        "icmp_code" => any_of(value, |v| integer(v, u8::MAX), F::icmp_code),
+        "icmp_id" => any_of(value, |v| integer(v, u16::MAX), F::icmp_id),
+        "status" => status(value).map(F::status_set),
+        "status_unset" => status(value).map(F::status_unset),
+        "snat" => flag(value, F::snat()),
+        "dnat" => flag(value, F::dnat()),
+        "nat" => flag(value, F::nat()),
+        "unreplied" => flag(value, F::unreplied()),
+        "mark" => mark(value),
+        "zone" => any_of(value, |v| integer(v, u16::MAX), F::zone),
+        "orig_zone" => any_of(value, |v| integer(v, u16::MAX), F::orig_zone),
+        "reply_zone" => any_of(value, |v| integer(v, u16::MAX), F::reply_zone),
+        "label" => any_of(value, |v| integer(v, 127_u8), F::label),
+        "helper" => any_of(value, text, F::helper),
+        "tcp_state" => any_of(value, parsed, F::tcp_state),
+        "sctp_state" => any_of(value, parsed, F::sctp_state),
+        "timeout" => amount(value).map(F::timeout),
+        "age" => amount(value).map(F::age),
+        "packets" => amount(value).map(F::packets),
+        "orig_packets" => amount(value).map(F::orig_packets),
+        "reply_packets" => amount(value).map(F::reply_packets),
+        "bytes" => amount(value).map(F::bytes),
+        "orig_bytes" => amount(value).map(F::orig_bytes),
+        _ => amount(value).map(F::reply_bytes),
+    }
+}
+
+/// What stands where something else is expected.
+fn instead(what: &str, value: Value<'_, '_>) -> PyErr {
+    let kind = value.get_type();
+    let name = kind.name().map_or_else(|_| "an object".into(), |name| name.to_string());
+    PyTypeError::new_err(format!("expected {what}, not {name}"))
+}
+
+fn is_integer(value: Value<'_, '_>) -> bool {
+    value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>()
+}
+
+/// A number from 0 on.
+pub(crate) fn integer<T>(value: Value<'_, '_>, most: T) -> PyResult<T>
+where
+    T: TryFrom<u64> + Into<u64> + Copy,
+{
+    let most = most.into();
+    let what = format!("a number from 0 to {most}");
+    if !is_integer(value) {
+        return Err(instead(&what, value));
+    }
+    let number = value.extract::<u64>().ok().filter(|number| *number <= most);
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| PyValueError::new_err(format!("expected {what}, found {value}")))
+}
+
+fn text(value: Value<'_, '_>) -> PyResult<String> {
+    value.cast::<PyString>().map_err(|_| instead("text", value))?.extract()
+}
+
+fn parsed<T: std::str::FromStr<Err = ctnetlink::Error>>(value: Value<'_, '_>) -> PyResult<T> {
+    text(value)?.parse().map_err(raise)
+}
+
+/// A protocol by name or number.
+pub(crate) fn protocol(value: Value<'_, '_>) -> PyResult<Protocol> {
+    if is_integer(value) {
+        return integer(value, u8::MAX).map(Protocol);
+    }
+    let text =
+        value.cast::<PyString>().map_err(|_| instead("a protocol's name or number", value))?;
+    text.extract::<String>()?.parse().map_err(raise)
+}
+
+/// The members of a list, a tuple or a set; one thing is by itself.
+fn members<'py>(value: Value<'_, 'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let several = value.is_instance_of::<PyList>()
+        || value.is_instance_of::<PyTuple>()
+        || value.is_instance_of::<PySet>()
+        || value.is_instance_of::<PyFrozenSet>();
+    if several { value.try_iter()?.collect() } else { Ok(vec![value.clone()]) }
+}
+
+fn any_of<T>(
+    value: Value<'_, '_>,
+    one: impl Fn(Value<'_, '_>) -> PyResult<T>,
+    filter: impl Fn(T) -> Filter,
+) -> PyResult<Filter> {
+    let filters = members(value)?.into_iter().map(|member| one(&member).map(&filter));
+    let filters = filters.collect::<PyResult<Vec<_>>>()?;
+    let any = filters.into_iter().reduce(|any, one| any | one);
+    any.ok_or_else(|| {
+        PyValueError::new_err("an empty set selects nothing, and its negation everything")
+    })
+}
+
+/// Addresses and prefixes: text, or objects of `ipaddress`.
+fn addresses(value: Value<'_, '_>) -> PyResult<Addresses> {
+    let mut nets: Vec<IpNet> = Vec::new();
+    for member in members(value)? {
+        let known = member.is_instance_of::<PyString>() || is_ipaddress(&member)?;
+        if !known {
+            return Err(instead("addresses as text or objects of ipaddress", &member));
+        }
+        // The objects of `ipaddress` print what the parser reads; a `str` of an enumeration is
+        // meant by its value.
+        let text = match member.cast::<PyString>() {
+            Ok(text) => text.extract::<String>()?,
+            Err(_) => member.str()?.extract()?,
+        };
+        nets.extend(text.parse::<Addresses>().map_err(raise)?.iter());
+    }
+    Ok(nets.into_iter().collect())
+}
+
+fn is_ipaddress(value: Value<'_, '_>) -> PyResult<bool> {
+    Ok(value.get_type().module()?.to_str()? == "ipaddress")
+}
+
+/// Ports: a number, a `range`, or text.
+fn ports(value: Value<'_, '_>) -> PyResult<Ports> {
+    let mut ranges = Vec::new();
+    for member in members(value)? {
+        if let Ok(range) = member.cast::<PyRange>() {
+            let (start, stop, step) = (range.start()?, range.stop()?, range.step()?);
+            let bounds = u16::try_from(start).ok().zip(u16::try_from(stop - 1).ok());
+            let Some((first, last)) = bounds.filter(|(a, b)| a <= b && step == 1) else {
+                return Err(PyValueError::new_err(
+                    "a range of ports has step 1, is not empty, and lies within 0 to 65535",
+                ));
+            };
+            ranges.push(first..=last);
+        } else if let Ok(text) = member.cast::<PyString>() {
+            ranges.extend(text.extract::<String>()?.parse::<Ports>().map_err(raise)?.iter());
+        } else if is_integer(&member) {
+            let port = integer(&member, u16::MAX)?;
+            ranges.push(port..=port);
+        } else {
+            return Err(instead("a port, a range or text", &member));
+        }
+    }
+    Ok(ranges.into_iter().collect())
+}
+
+fn status(value: Value<'_, '_>) -> PyResult<Status> {
+    integer(value, u32::MAX).map(Status::from_bits_retain)
+}
+
+fn flag(value: Value<'_, '_>, filter: Filter) -> PyResult<Filter> {
+    let wanted = value.cast::<PyBool>().map_err(|_| instead("True or False", value))?.is_true();
+    Ok(if wanted { filter } else { !filter })
+}
+
+/// A mark, or a mark and its mask.
+fn mark(value: Value<'_, '_>) -> PyResult<Filter> {
+    if is_integer(value) {
+        return integer(value, u32::MAX).map(Filter::mark);
+    }
+    match value.cast::<PyTuple>() {
+        Ok(pair) if pair.len() == 2 => Ok(Filter::mark_masked(
+            integer(&pair.get_item(0)?, u32::MAX)?,
+            integer(&pair.get_item(1)?, u32::MAX)?,
+        )),
+        _ => Err(instead("a number, or a pair (value, mask)", value)),
+    }
+}
+
+/// A number, or a pair of the least and the most, either of which may be `None`.
+fn amount(value: Value<'_, '_>) -> PyResult<(Limit<u64>, Limit<u64>)> {
+    if is_integer(value) {
+        let number = integer(value, u64::MAX)?;
+        return Ok((Limit::Included(number), Limit::Included(number)));
+    }
+    let limit = |value: Bound<'_, PyAny>| match value.is_none() {
+        true => Ok(Limit::Unbounded),
+        false => integer(&value, u64::MAX).map(Limit::Included),
+    };
+    match value.cast::<PyTuple>() {
+        Ok(pair) if pair.len() == 2 => Ok((limit(pair.get_item(0)?)?, limit(pair.get_item(1)?)?)),
+        _ => Err(instead("a number, or a pair (least, most) in which None is no limit", value)),
+    }
+}
