@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := conntrack nftables iproute2
 
-.PHONY: run test deps lint rust python examples bench fuzz cases kernels parity clean
+.PHONY: run test deps lint rust python examples bench fuzz cases churn kernels parity clean
 
 ## The main job, on a private kube-like table.
 run:
@@ -75,6 +75,12 @@ CASES ?= 2000
 cases:
 	CTNETLINK_CASES=$(CASES) cargo test --locked -p ctnetlink-tests --test kernel -- --nocapture \
 	    filter::a_random_expression_means_the_same_to_everyone
+
+## Reconciling for CHURN_SECONDS while others create and destroy; what is deleted is audited.
+CHURN_SECONDS ?= 60
+churn:
+	CTNETLINK_CHURN_SECONDS=$(CHURN_SECONDS) cargo test --locked -p ctnetlink-tests --test kernel -- \
+	    --nocapture churn::
 
 ## The filter and delete tests and the demo on Linux 6.1 and 6.12, in QEMU without KVM. Installs
 ## qemu-system-x86, busybox-static and cpio (as root, on Debian) and downloads two kernel packages.

@@ -16,7 +16,7 @@ fn count_and_limit() {
         fill(&[udp("10.0.0.1:1", "10.0.0.2:53", "10.0.0.2:53")]);
         assert_eq!(ct.count().unwrap(), 1);
         let limit = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap();
-        assert_eq!(ct.limit().unwrap(), limit.trim().parse().unwrap());
+        assert_eq!(ct.limit().unwrap(), limit.trim().parse::<u32>().unwrap());
     });
 }
 

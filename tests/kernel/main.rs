@@ -5,6 +5,7 @@
 
 mod batch;
 mod capability;
+mod churn;
 mod delete;
 mod differential;
 mod dump;

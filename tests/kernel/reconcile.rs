@@ -9,7 +9,7 @@ use ctnetlink::{
 };
 use ctnetlink_testbed::fill::{Entry, fill};
 use ctnetlink_testbed::kube::KubeTable;
-use ctnetlink_testbed::netns::in_netns;
+use ctnetlink_testbed::netns::{drop_capabilities, in_netns};
 use ctnetlink_tests::{at, clients, flows, tcp, udp};
 
 fn ip(text: &str) -> IpAddr {
@@ -357,5 +357,85 @@ fn what_a_failed_run_should_have_cleaned_is_remembered() {
         assert_eq!(report.families[0].reasons.frontend_removed, 2, "{report}");
         assert!(report.succeeded());
         assert_eq!(left().len(), 6000);
+    });
+}
+
+/// Without privilege every netlink message is refused: a run that succeeds has sent none.
+#[test]
+fn a_run_without_a_change_sends_nothing() {
+    in_netns(|| {
+        fill(&[
+            udp("10.0.0.1:1", "10.96.0.10:53", "10.244.1.5:53"),
+            udp("10.0.0.1:2", "10.96.0.10:53", "10.244.9.9:53"),
+        ]);
+        let ct = Conntrack::open().unwrap();
+        let with = |endpoints: &[&str]| state([service("dns", "10.96.0.10", 53, endpoints)]);
+        let mut reconciler = strict();
+        let first = reconciler.run(&ct, &with(&["10.244.1.5:53"])).unwrap();
+        assert!(!first.nothing_changed && first.families[0].deleted == 1, "{first}");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                drop_capabilities();
+                for endpoints in [&["10.244.1.5:53"][..], &["10.244.1.5:53", "10.244.1.6:53"]] {
+                    let report = reconciler.run(&ct, &with(endpoints)).unwrap();
+                    assert!(report.nothing_changed && report.succeeded(), "{report}");
+                    assert!(report.to_string().contains("nothing sent"), "{report}");
+                }
+                let lost = reconciler.run(&ct, &with(&["10.244.1.6:53"]));
+                assert!(lost.unwrap_err().is_permission_denied(), "a backend was lost");
+            });
+        });
+        // After the failure everything is looked at, also what has not changed.
+        let report = reconciler.run(&ct, &with(&["10.244.1.6:53"])).unwrap();
+        assert_eq!((report.nothing_changed, report.families[0].deleted), (false, 1), "{report}");
+        fill(&[udp("10.0.0.1:3", "10.96.0.10:53", "10.244.9.9:53")]);
+        assert!(reconciler.run(&ct, &with(&["10.244.1.6:53"])).unwrap().nothing_changed);
+        reconciler.look_at_everything();
+        let report = reconciler.run(&ct, &with(&["10.244.1.6:53"])).unwrap();
+        assert_eq!(report.families[0].deleted, 1, "{report}");
+    });
+}
+
+/// One pass over the frontend that has changed, and the re-check by a later run.
+#[test]
+fn a_change_costs_one_narrow_pass_and_a_deferred_recheck() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        let with = |dns: &[&str]| {
+            state([
+                service("dns", "10.96.0.10", 53, dns),
+                service("log", "10.96.0.11", 514, &["10.244.1.7:514"]),
+            ])
+        };
+        let delay = Duration::from_millis(50);
+        let mut reconciler =
+            Reconciler::new(Profile::Strict).recheck(Some(delay)).defer_recheck(true);
+        let both = with(&["10.244.1.5:53", "10.244.1.6:53"]);
+        reconciler.run(&ct, &both).unwrap();
+        assert_eq!(reconciler.recheck_due(), None, "nothing was deleted");
+
+        let fill_stale = |port: u16| {
+            fill(&[udp(&format!("10.0.0.1:{port}"), "10.96.0.10:53", "10.244.1.6:53")]);
+        };
+        fill_stale(1);
+        fill(&[udp("10.0.0.1:9", "10.96.0.11:514", "10.244.1.7:514")]);
+        let lost = with(&["10.244.1.5:53"]);
+        let report = reconciler.run(&ct, &lost).unwrap();
+        assert_eq!((report.families[0].deleted, report.families[0].passes), (1, 1), "{report}");
+        assert_eq!(
+            report.families[0].pushdown,
+            "ip and udp and orig dst 10.96.0.10 and orig dst port 53"
+        );
+        assert_eq!(report.families[1].passes, 0);
+
+        // What was in flight appears; the next run comes too early for it, the one after does not.
+        fill_stale(2);
+        let due = reconciler.recheck_due().unwrap();
+        assert!(reconciler.run(&ct, &lost).unwrap().nothing_changed);
+        std::thread::sleep(due.saturating_duration_since(std::time::Instant::now()));
+        let report = reconciler.run(&ct, &lost).unwrap();
+        assert_eq!(report.families[0].deleted, 1, "{report}");
+        assert_eq!(reconciler.recheck_due(), None, "a re-check is not re-checked");
+        assert_eq!(left(), ["10.0.0.1:9"]);
     });
 }

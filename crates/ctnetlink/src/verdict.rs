@@ -315,9 +315,9 @@ impl Rules {
         self.filter_of(family, &cover)
     }
 
-    /// The same for the frontends at which a pass has found something.
-    pub(crate) fn recheck_filter(&self, family: Family, found: &Cover) -> Option<Filter> {
-        let mut cover = found.clone();
+    /// The same for some frontends; `None` for none.
+    pub(crate) fn cover_filter(&self, family: Family, some: &Cover) -> Option<Filter> {
+        let mut cover = some.clone();
         // Where node ports match any address, what was found at one says nothing of the others.
         if !self.family(family).node_ports.is_empty() {
             cover.address = Common::Several;
@@ -431,6 +431,10 @@ fn serving(
         .filter(move |endpoint| serves(endpoint) && Family::of(endpoint.address.ip()) == family)
         .map(|endpoint| endpoint.address)
 }
+
+mod change;
+
+pub(crate) use self::change::Change;
 
 /// What a set of frontends has in common, field by field; of constant size.
 #[derive(Debug, Clone, Default)]

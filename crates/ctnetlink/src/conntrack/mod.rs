@@ -405,6 +405,16 @@ impl Conntrack {
         result.map_err(|error| self.diagnose(error))
     }
 
+    /// The netlink port id of the command socket. Events that this handle's operations cause carry
+    /// it (`nlmsg_pid`); those of packets and timers carry 0.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockname(2)` says.
+    pub fn port_id(&self) -> Result<u32> {
+        self.command().socket().port_id()
+    }
+
     /// `EINVAL` for a request that may be at fault itself: asks one that cannot be.
     fn diagnose(&self, error: Error) -> Error {
         if let Error::Kernel { errno: libc::EINVAL, .. } = error

@@ -16,8 +16,9 @@ use crate::filter::Filter;
 use crate::flow::FlowRef;
 use crate::history::History;
 use crate::proto::Protocol;
+use crate::schedule::{Schedule, Work};
 use crate::tuple::Family;
-use crate::verdict::{Cover, Profile, Rules, Scope, Verdict};
+use crate::verdict::{Change, Cover, Profile, Rules, Scope, Verdict};
 
 /// How long after the first pass the re-check runs, unless told otherwise.
 const RECHECK_DELAY: Duration = Duration::from_millis(100);
@@ -26,17 +27,24 @@ const PROGRESS_INTERVAL: u64 = 4096;
 
 /// Removes the entries that are stale with respect to a desired state, and only those.
 ///
-/// Each run makes one pass over the table per family (none for a family without frontends), filtered
-/// in the kernel to what could be stale. Nothing is collected: memory does not depend on the size
-/// of the table. A stale entry is deleted by its reply tuple, zone and id as dumped, so that one
-/// which was re-created toward a live backend in the meantime survives.
+/// The first run makes one pass over the table per family (none for a family without frontends),
+/// filtered in the kernel to what could be stale. From then on the cost follows the change: a run
+/// looks only at frontends that are new, have vanished, have lost a backend or gone from none to
+/// some, and where there are none, sends nothing. After anything failed, and when
+/// [asked](Reconciler::look_at_everything), it looks at everything again.
+///
+/// Nothing is collected: memory does not depend on the size of the table. A stale entry is deleted
+/// by its reply tuple, zone and id as dumped, so that one which was re-created toward a live backend
+/// in the meantime survives.
 ///
 /// If a pass deleted anything, one more follows after a short delay, narrowed to the frontends
 /// concerned: an entry whose first packet was in flight when the rules changed is in no dump until
 /// a moment later.
 ///
-/// The reconciler remembers, between runs, which frontends have vanished; keep it, and change
-/// the rules of the packet filter *before* calling [`run`](Reconciler::run).
+/// Keep the reconciler between runs, and change the rules of the packet filter *before* calling
+/// [`run`](Reconciler::run). It knows of no flows but through the desired state: whoever else makes
+/// entries toward dead backends (a restored table, another daemon) asks for everything to be looked
+/// at.
 ///
 /// ```no_run
 /// # fn f(desired: ctnetlink::DesiredState) -> ctnetlink::Result<()> {
@@ -50,7 +58,9 @@ pub struct Reconciler {
     scope: Scope,
     dry_run: bool,
     recheck: Option<Duration>,
+    deferred: bool,
     history: History,
+    schedule: Schedule,
     progress: Option<Box<ProgressCallback>>,
 }
 
@@ -77,7 +87,9 @@ impl Reconciler {
             scope: Scope { profile, ..Scope::default() },
             dry_run: false,
             recheck: Some(RECHECK_DELAY),
+            deferred: false,
             history: History::default(),
+            schedule: Schedule::default(),
             progress: None,
         }
     }
@@ -110,6 +122,27 @@ impl Reconciler {
         self
     }
 
+    /// Does not wait for the second pass: it is left to the next run that comes late enough, whether
+    /// something has changed by then or not. [`recheck_due`](Reconciler::recheck_due) says when.
+    ///
+    /// For a daemon, which has better things to do than to wait. It calls [`run`](Reconciler::run)
+    /// with the newest state whenever it likes: what changed in between is one change.
+    #[must_use]
+    pub fn defer_recheck(mut self, deferred: bool) -> Self {
+        self.deferred = deferred;
+        self
+    }
+
+    /// When a deferred second pass is due; `None` if there is none to make.
+    pub fn recheck_due(&self) -> Option<Instant> {
+        self.schedule.due()
+    }
+
+    /// Makes the next run look at everything, as the first one does.
+    pub fn look_at_everything(&mut self) {
+        self.schedule.forget();
+    }
+
     /// The desired state of the last run, if an earlier process made it: its frontends that have
     /// vanished are cleaned.
     #[must_use]
@@ -136,7 +169,16 @@ impl Reconciler {
         let started = Instant::now();
         let rules = Rules::new(desired, &self.history, &self.scope);
         let mut families = Family::ALL.map(FamilyReport::new);
-        let filters = Family::ALL.map(|family| rules.filter(family));
+        let work = match self.dry_run {
+            true => Work::everything(),
+            false => self.schedule.work(&rules, started),
+        };
+        let filters = match &work.at {
+            Change::Everything => Family::ALL.map(|family| rules.filter(family)),
+            Change::Frontends([v4, v6]) => {
+                [rules.cover_filter(Family::Ipv4, v4), rules.cover_filter(Family::Ipv6, v6)]
+            }
+        };
 
         let mut covers = [Cover::default(), Cover::default()];
         for ((report, filter), cover) in families.iter_mut().zip(&filters).zip(&mut covers) {
@@ -150,18 +192,21 @@ impl Reconciler {
             // What this state has lost is to be cleaned by a later run.
             if !self.dry_run {
                 self.history.record(desired, false);
+                self.schedule.forget();
             }
             return Err(error);
         }
         let removed = |family: &FamilyReport| family.deleted + family.already_gone > 0;
-        if let (Some(delay), true) = (self.recheck, families.iter().any(removed)) {
-            thread::sleep(delay);
-            for (report, cover) in families.iter_mut().zip(&mut covers).filter(|(r, _)| removed(r))
-            {
-                if let Some(filter) = rules.recheck_filter(report.family, cover) {
-                    self.pass(ct, &rules, &filter, report, &mut Cover::default());
-                }
+        for (cover, report) in covers.iter_mut().zip(&families) {
+            if !removed(report) {
+                *cover = Cover::default();
             }
+        }
+        let mut found = Change::Frontends(covers);
+        if let (Some(delay), false, false) = (self.recheck, self.deferred, found.is_nothing()) {
+            thread::sleep(delay);
+            self.second_pass(ct, &rules, &found, &mut families);
+            found = Change::nothing();
         }
 
         let report = Report {
@@ -169,12 +214,31 @@ impl Reconciler {
             dry_run: self.dry_run,
             elapsed: started.elapsed(),
             node_ports_judged: rules.node_ports_judged(),
+            nothing_changed: work.at.is_nothing(),
             families,
         };
         if !self.dry_run {
-            self.history.record(desired, report.succeeded());
+            let succeeded = report.succeeded();
+            self.history.record(desired, succeeded);
+            self.schedule.done(rules, &work, succeeded, found, Instant::now(), self.recheck);
         }
         Ok(report)
+    }
+
+    /// Looks once more where something was found.
+    fn second_pass(
+        &mut self,
+        ct: &Conntrack,
+        rules: &Rules,
+        found: &Change,
+        families: &mut [FamilyReport; 2],
+    ) {
+        let Change::Frontends(covers) = found else { return };
+        for (report, cover) in families.iter_mut().zip(covers) {
+            if let Some(filter) = rules.cover_filter(report.family, cover) {
+                self.pass(ct, rules, &filter, report, &mut Cover::default());
+            }
+        }
     }
 
     /// One streamed pass. What stops it is noted in the report.

@@ -31,6 +31,8 @@ pub struct Report {
     /// False if services have node ports but no node address of their family is known, so that
     /// flows to those ports were left alone.
     pub node_ports_judged: bool,
+    /// Nothing can have become stale since the run before, and nothing was sent.
+    pub nothing_changed: bool,
     /// IPv4, then IPv6.
     pub families: [FamilyReport; 2],
 }
@@ -197,8 +199,12 @@ impl fmt::Display for Report {
             self.profile,
             self.elapsed.as_secs_f64()
         )?;
-        for family in &self.families {
-            write!(f, "{family}")?;
+        if self.nothing_changed {
+            writeln!(f, "  nothing has changed that could make an entry stale: nothing sent")?;
+        } else {
+            for family in &self.families {
+                write!(f, "{family}")?;
+            }
         }
         if !self.node_ports_judged {
             writeln!(f, "  node ports: not judged, no node address of their family is known")?;
@@ -276,6 +282,7 @@ mod tests {
             profile: Profile::Strict,
             dry_run: false,
             elapsed: Duration::from_millis(12),
+            nothing_changed: false,
             node_ports_judged: false,
             families,
         }

@@ -47,6 +47,14 @@ impl Socket {
         Ok(Socket { inner })
     }
 
+    /// The port id the kernel gave the socket.
+    pub(crate) fn port_id(&self) -> Result<u32> {
+        let mut address = SocketAddr::new(0, 0);
+        let asked = self.inner.get_address(&mut address);
+        asked.map_err(|source| Error::io(Operation::Open, "getsockname", source))?;
+        Ok(address.port_number())
+    }
+
     /// Asks for a receive buffer and reads back what it became: the kernel doubles the figure, and
     /// caps it at `net.core.rmem_max` without a word.
     pub(crate) fn set_receive_buffer(&self, bytes: i32) -> Result<usize> {

@@ -325,6 +325,28 @@ fn mapped_entries_are_compared_in_canonical_form() {
 }
 
 #[test]
+fn a_change_that_makes_nothing_stale_is_none() {
+    let service = |endpoints: &[&str]| {
+        let endpoints: Vec<_> = endpoints.iter().map(|e| Endpoint::new(at(e))).collect();
+        service("10.96.0.10", Protocol::UDP, 53, &endpoints)
+    };
+    let with = |services: Vec<ServicePort>, nodes: &[&str]| {
+        rules(Profile::Strict, &state(services, nodes))
+    };
+    let one = with(vec![service(&["10.244.1.1:53"])], &["192.0.2.1"]);
+    let two = with(vec![service(&["10.244.1.1:53", "10.244.1.2:53"])], &["192.0.2.1"]);
+    assert!(one.change_since(&one).is_nothing());
+    assert!(two.change_since(&one).is_nothing(), "a backend came");
+    assert!(!one.change_since(&two).is_nothing(), "a backend was lost");
+    let more = with(vec![service(&["10.244.1.1:53"])], &["192.0.2.1", "192.0.2.2"]);
+    assert!(more.change_since(&one).is_nothing(), "a node address, and no node port");
+    assert!(matches!(one.change_since(&more), Change::Everything), "one that is no more");
+    let other = Scope { zones: Some(vec![7]), ..scope(Profile::Strict) };
+    let zoned = Rules::new(&state(vec![], &["192.0.2.1"]), &History::default(), &other);
+    assert!(matches!(zoned.change_since(&one), Change::Everything), "other things are judged");
+}
+
+#[test]
 fn the_recheck_is_narrowed_to_what_was_found() {
     let mut metrics = service("metrics", Protocol::UDP, 9153, &[]);
     metrics.node_port = Some(32000);
@@ -333,7 +355,7 @@ fn the_recheck_is_narrowed_to_what_was_found() {
     let text = |profile, found: &[&str]| {
         let mut cover = Cover::default();
         found.iter().for_each(|f| cover.add(&Sample::udp(f, "10.0.0.9:1").flow()));
-        let filter = rules(profile, &desired).recheck_filter(Family::Ipv4, &cover);
+        let filter = rules(profile, &desired).cover_filter(Family::Ipv4, &cover);
         filter.map(|filter| filter.to_string()).unwrap_or_default()
     };
     let (dns, metrics) = ("172.30.1.1:53", "172.30.1.1:9153");
@@ -580,6 +602,28 @@ fn naive_kube_proxy(desired: &DesiredState, previous: &DesiredState, e: &Sample)
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    /// What these rules judge stale and the rules before kept lies where the change is said to be.
+    #[test]
+    fn a_change_says_where_something_can_have_become_stale(
+        before in any_state(), after in any_state(),
+        entries in prop::collection::vec(any_entry(), 64),
+    ) {
+        for profile in [Profile::Strict, Profile::KubeProxy] {
+            let scope = Scope { protocols: vec![Protocol::UDP, Protocol::TCP], ..scope(profile) };
+            let then = Rules::new(&before, &History::default(), &scope);
+            let now = Rules::new(&after, &History::after(before.clone()), &scope);
+            let Change::Frontends(covers) = now.change_since(&then) else { continue };
+            for entry in &entries {
+                let flow = entry.flow();
+                let family = flow.family();
+                let newly = now.verdict(&flow) != KEEP && then.verdict(&flow) == KEEP;
+                let cover = &covers[usize::from(family == Family::Ipv6)];
+                let looked = now.cover_filter(family, cover).is_some_and(|f| f.matches(&flow));
+                prop_assert!(!newly || looked, "{:?}: {:?}", profile, entry);
+            }
+        }
+    }
 
     #[test]
     fn verdicts_equal_the_naive_transcriptions(

@@ -1,0 +1,106 @@
+//! What a change of the rules can have made stale.
+
+use super::{Backends, Cover, FamilyRules, Rules};
+use crate::tuple::Family;
+
+/// Where entries may have become stale that were not before: pure, and of constant size.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// Anywhere.
+    Everything,
+    /// Toward these frontends, by family in the order of [`Family::ALL`]; two empty covers are
+    /// nowhere.
+    Frontends([Cover; 2]),
+}
+
+impl Change {
+    /// Nowhere.
+    pub(crate) fn nothing() -> Change {
+        Change::Frontends([Cover::default(), Cover::default()])
+    }
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self, Change::Frontends(covers) if covers.iter().all(Cover::is_empty))
+    }
+
+    /// Here or there.
+    pub(crate) fn or(self, other: Change) -> Change {
+        match (self, other) {
+            (Change::Frontends([v4, v6]), Change::Frontends([more_v4, more_v6])) => {
+                Change::Frontends([v4.or(more_v4), v6.or(more_v6)])
+            }
+            _ => Change::Everything,
+        }
+    }
+}
+
+impl Rules {
+    /// Where these rules may judge an entry stale that the rules before, once carried out, kept: at
+    /// a frontend that is new, has vanished, has lost a backend, or has gone from no backend to
+    /// some.
+    pub(crate) fn change_since(&self, before: &Rules) -> Change {
+        if self.scope != before.scope {
+            return Change::Everything;
+        }
+        let mut covers = [Cover::default(), Cover::default()];
+        for (family, cover) in Family::ALL.into_iter().zip(&mut covers) {
+            let (now, then) = (self.family(family), before.family(family));
+            // A host service at an address that is no longer the node's is one no more.
+            if !then.node_addresses.iter().all(|address| now.node_addresses.contains(address)) {
+                return Change::Everything;
+            }
+            now.change_since(then, cover);
+        }
+        Change::Frontends(covers)
+    }
+}
+
+impl FamilyRules {
+    fn change_since(&self, before: &FamilyRules, cover: &mut Cover) {
+        for (frontend, backends) in &self.frontends {
+            if backends.kept_less_than(before.frontends.get(frontend)) {
+                cover.extend(frontend);
+            }
+        }
+        for (key, backends) in &self.node_ports {
+            if backends.kept_less_than(before.node_ports.get(key)) {
+                cover.extend_any_address(key.0, key.1);
+            }
+        }
+    }
+}
+
+impl Backends {
+    fn kept_less_than(&self, before: Option<&Backends>) -> bool {
+        let Some(before) = before else { return true };
+        self.removed != before.removed
+            || before.serving.is_empty() != self.serving.is_empty()
+            || !before.serving.iter().all(|backend| self.serve(*backend))
+    }
+}
+
+impl Cover {
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.protocol, super::Common::None)
+    }
+
+    pub(crate) fn or(mut self, other: Cover) -> Cover {
+        self.protocol = self.protocol.or(other.protocol);
+        self.address = self.address.or(other.address);
+        self.port = self.port.or(other.port);
+        self
+    }
+}
+
+impl<T: PartialEq> super::Common<T> {
+    fn or(mut self, other: Self) -> Self {
+        match other {
+            super::Common::None => self,
+            super::Common::One(value) => {
+                self.extend(value);
+                self
+            }
+            super::Common::Several => super::Common::Several,
+        }
+    }
+}
