@@ -6,47 +6,15 @@
 //! machine: with `--raise-limit` (as root) it is raised for the time of the bench and put back.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot be made should stop")]
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use ctnetlink::{Capabilities, Conntrack, Filter, KernelCriterion};
+use ctnetlink_benches::{Raised, argument, median};
 use ctnetlink_testbed::kube::KubeTable;
 use ctnetlink_testbed::netns;
 
-const LIMIT: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 const FILTER: &str = "udp and orig dst port 53";
-
-/// The raised limit, put back when dropped. The file was opened in the initial namespace, where
-/// alone it can be written.
-struct Raised {
-    file: File,
-    before: String,
-}
-
-impl Raised {
-    fn to(entries: u32) -> Raised {
-        let before = fs::read_to_string(LIMIT).unwrap();
-        let file = OpenOptions::new().write(true).open(LIMIT).unwrap();
-        let raised = Raised { file, before };
-        raised.write(&entries.to_string());
-        raised
-    }
-
-    /// At the start of the file: behind it the kernel takes a number without a word and drops it.
-    fn write(&self, number: &str) {
-        self.file.write_all_at(number.as_bytes(), 0).unwrap();
-        // One value for all namespaces, so it can be read from this one.
-        assert_eq!(fs::read_to_string(LIMIT).unwrap().trim(), number.trim(), "{LIMIT}");
-    }
-}
-
-impl Drop for Raised {
-    fn drop(&mut self) {
-        self.write(&self.before);
-    }
-}
 
 fn ours(ct: &Conntrack, filter: &Filter) -> (Duration, u64) {
     let started = Instant::now();
@@ -62,29 +30,15 @@ fn theirs() -> (Duration, u64) {
     (started.elapsed(), count as u64)
 }
 
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64()
-}
-
-fn argument(name: &str, default: u32) -> u32 {
-    let mut arguments = std::env::args().skip_while(|argument| argument != name);
-    arguments.nth(1).map_or(default, |value| value.parse().unwrap())
-}
-
 fn main() -> ExitCode {
     let (entries, rounds) = (argument("--entries", 1_000_000), argument("--rounds", 5));
-    let limit: u32 = fs::read_to_string(LIMIT).unwrap().trim().parse().unwrap();
-    let raise = std::env::args().any(|argument| argument == "--raise-limit");
-    let too_low = limit != 0 && limit <= entries;
-    if too_low && !raise {
-        eprintln!(
-            "nf_conntrack_max is {limit}: {entries} entries do not fit. Give --raise-limit to raise \
-             it for the time of the bench (as root in the initial namespace), or fewer --entries"
-        );
-        return ExitCode::from(2);
-    }
-    let raised = (too_low && raise).then(|| Raised::to(entries + 10_000));
+    let raised = match Raised::for_entries(entries) {
+        Ok(raised) => raised,
+        Err(text) => {
+            eprintln!("{text}");
+            return ExitCode::from(2);
+        }
+    };
     netns::enter_private().unwrap();
     KubeTable { entries }.fill(|_| ()).unwrap();
 

@@ -7,52 +7,37 @@
 #![allow(clippy::unwrap_used, reason = "a comparison that cannot be made should stop")]
 
 mod cases;
+mod kube_proxy;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use cases::{Case, Generation};
 use ctnetlink::{Conntrack, Profile, Reconciler};
+use ctnetlink_benches::argument;
 use ctnetlink_kube::{Cluster, Options};
 use ctnetlink_testbed::fill::{Entry, fill};
 use ctnetlink_testbed::{netns, oracle};
-use serde_json::Value;
+use kube_proxy::KubeProxy;
 
 const VERSIONS: [(&str, Generation); 3] =
     [("v1.32.0", Generation::G1), ("v1.32.13", Generation::G2), ("v1.37.2", Generation::G5)];
 
-/// A kube-proxy of one version, waiting for documents.
-struct KubeProxy {
-    version: &'static str,
+/// What is said of one version in the end.
+struct Peer {
+    program: KubeProxy,
     generation: Generation,
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
     modules: String,
     treated_differently: u64,
     cases_differing: u64,
     by_map_order: u64,
 }
 
-impl KubeProxy {
-    fn start(directory: &Path, version: &'static str, generation: Generation) -> KubeProxy {
-        let program = directory.join(version).join("kube-proxy");
-        let mut child = Command::new(&program)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // It logs each run; what it says of failures is looked for in the table.
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|e| panic!("{}: {e}; `make parity` builds it", program.display()));
-        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        KubeProxy {
-            version,
+impl Peer {
+    fn start(version: &'static str, generation: Generation) -> Peer {
+        Peer {
+            program: KubeProxy::start(version),
             generation,
-            child,
-            stdin,
-            stdout: BufReader::new(stdout),
             modules: String::new(),
             treated_differently: 0,
             cases_differing: 0,
@@ -61,14 +46,10 @@ impl KubeProxy {
     }
 
     fn clean(&mut self, document: &str) {
-        writeln!(self.stdin, "{document}").unwrap();
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        let answer: Value = serde_json::from_str(&line)
-            .unwrap_or_else(|e| panic!("{}: {e}: {line:?}", self.version));
-        self.modules =
-            format!("k8s.io/kubernetes {}, netlink {}", answer["kubernetes"], answer["netlink"])
-                .replace('"', "");
+        let answer = self.program.clean(document);
+        let text =
+            format!("k8s.io/kubernetes {}, netlink {}", answer["kubernetes"], answer["netlink"]);
+        self.modules = text.replace('"', "");
     }
 }
 
@@ -92,23 +73,15 @@ fn after(ct: &Conntrack, case: &Case, clean: impl FnOnce()) -> Survivors {
     survivors()
 }
 
-fn argument(name: &str, default: u64) -> u64 {
-    let mut arguments = std::env::args().skip_while(|argument| argument != name);
-    arguments.nth(1).map_or(default, |value| value.parse().unwrap())
-}
-
 fn main() -> ExitCode {
-    let directory = std::env::var("CTNETLINK_KUBE_PROXY")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/kube-proxy").into());
     let (count, seed) = (argument("--cases", 500), argument("--seed", 1));
     netns::enter_private().unwrap();
     let ct = Conntrack::open().unwrap();
-    let mut peers = VERSIONS
-        .map(|(version, generation)| KubeProxy::start(directory.as_ref(), version, generation));
+    let mut peers = VERSIONS.map(|(version, generation)| Peer::start(version, generation));
 
     let fixed = cases::unit_tests();
     let random =
-        (0..count).map(|n| (cases::random(seed.wrapping_mul(1_000_003).wrapping_add(n)), None));
+        (0..count).map(|n| (cases::random(u64::from(seed) * 1_000_003 + u64::from(n)), None));
     let all = fixed.into_iter().map(|(case, deleted)| (case, Some(deleted))).chain(random);
     let (mut compared, mut entries, mut deleted, mut unexplained) = (0_u64, 0, 0, 0_u64);
     for (case, expected) in all {
@@ -145,12 +118,12 @@ fn main() -> ExitCode {
                     peer.by_map_order += u64::from(rule.is_none());
                 }
                 // The newest has to do as we do; an older one as its rule says.
-                let newest = peer.version == VERSIONS[2].0;
+                let newest = peer.program.version == VERSIONS[2].0;
                 if rule.is_some_and(|deletes| deletes == kept) || (newest && kept != kept_by_us) {
                     unexplained += 1;
                     println!(
                         "{}, {}: {entry:?}: kept {kept}, by us {kept_by_us}, its rule deletes: {rule:?}\n{document}",
-                        case.name, peer.version
+                        case.name, peer.program.version
                     );
                 }
             }
@@ -161,7 +134,7 @@ fn main() -> ExitCode {
     for peer in &mut peers {
         println!(
             "{:<9} ({}): {} entries in {} cases treated differently from ours, by its rule ({:?}){}",
-            peer.version,
+            peer.program.version,
             peer.modules,
             peer.treated_differently,
             peer.cases_differing,
@@ -171,8 +144,6 @@ fn main() -> ExitCode {
                 some => format!(", {some} of them by the order of a Go map"),
             }
         );
-        let _ = peer.child.kill();
-        let _ = peer.child.wait();
     }
     println!("{compared} cases, {unexplained} unexplained");
     if unexplained == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

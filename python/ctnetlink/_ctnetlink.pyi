@@ -34,6 +34,7 @@ __all__ = [
     "Flow",
     "Icmp",
     "Reasons",
+    "Reconciler",
     "Removal",
     "Report",
     "Tuple",
@@ -397,6 +398,38 @@ class DesiredState:
         """Every frontend as (protocol, address, port)."""
 
 @final
+class Reconciler:
+    """Removes stale entries again and again; the cost of a run follows what has changed.
+
+    The first run looks at everything, and so does the one after a failure. From then on a run looks
+    at frontends that are new, have vanished, lost a backend or gone from none to some, and sends
+    nothing where there are none.
+    """
+
+    def __new__(
+        cls,
+        *,
+        profile: Literal["strict", "kube-proxy"] = "strict",
+        protocols: Sequence[str | int] | None = None,
+        zones: Sequence[int] | None = None,
+        recheck: float | None = 0.1,
+        defer_recheck: bool = False,
+        previous: DesiredState | None = None,
+    ) -> Self:
+        """Take the options of :meth:`Conntrack.reconcile`.
+
+        With ``defer_recheck`` a run does not wait for its second pass: it is left to the next run
+        that comes late enough.
+        """
+    def run(self, ct: Conntrack, desired: DesiredState) -> Report:
+        """Make the table agree with a desired state."""
+    def look_at_everything(self) -> None:
+        """Make the next run look at everything, as the first one does."""
+    @property
+    def recheck_due(self) -> float | None:
+        """Seconds until a deferred second pass is due; ``None`` if there is none to make."""
+
+@final
 class Report:
     """What a reconciliation found and did. ``str()`` is one screen for people."""
 
@@ -407,6 +440,9 @@ class Report:
     @property
     def elapsed(self) -> float:
         """Seconds."""
+    @property
+    def nothing_changed(self) -> bool:
+        """Nothing can have become stale since the run before, and nothing was sent."""
     @property
     def node_ports_judged(self) -> bool: ...
     @property

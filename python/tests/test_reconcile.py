@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -167,3 +168,24 @@ def test_bad_documents() -> None:
     with pytest.raises(ValueError, match="not one EndpointSlice"):
         from_kubernetes(json.dumps(services))
     assert from_kubernetes(json.dumps(services), no_endpoints_ok=True).frontends
+
+
+def test_a_reconciler_costs_what_has_changed(
+    table: None, insert: Insert, desired: ctnetlink.DesiredState
+) -> None:
+    reconciler = ctnetlink.Reconciler(recheck=0.01, defer_recheck=True)
+    with ctnetlink.Conntrack() as ct:
+        first = reconciler.run(ct, desired)
+        assert not first.nothing_changed and first.families[0].deleted > 0
+        due = reconciler.recheck_due
+        assert due is not None and 0 <= due <= 0.01
+        time.sleep(due)
+        assert not reconciler.run(ct, desired).nothing_changed
+        assert reconciler.recheck_due is None
+        insert("10.0.0.9", "10.96.0.10", "10.244.9.9")
+        silent = reconciler.run(ct, desired)
+        assert silent.nothing_changed and "nothing sent" in str(silent)
+        reconciler.look_at_everything()
+        assert reconciler.run(ct, desired).families[0].deleted == 1
+        with pytest.raises(ValueError, match="unknown profile"):
+            ctnetlink.Reconciler(profile="other")  # type: ignore[arg-type]

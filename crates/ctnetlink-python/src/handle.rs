@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use ctnetlink::{Error, Profile, Reconciler};
+use ctnetlink::Error;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -17,7 +16,7 @@ use crate::desired::DesiredState;
 use crate::error::{raise, raise_io};
 use crate::filter::{self, AnyFilter};
 use crate::flow::Flow;
-use crate::keyword;
+use crate::reconciler::Options;
 use crate::report::Report;
 
 /// Entries fetched at a time without the interpreter lock.
@@ -27,7 +26,7 @@ const CHUNK: usize = 256;
 #[pyclass(frozen, module = "ctnetlink", name = "Conntrack")]
 pub(crate) struct Conntrack(Mutex<Option<Arc<ctnetlink::Conntrack>>>);
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -38,7 +37,7 @@ impl Conntrack {
     }
 
     /// Runs an operation without the interpreter lock.
-    fn detached<T: Send>(
+    pub(crate) fn detached<T: Send>(
         &self,
         py: Python<'_>,
         operation: impl FnOnce(&ctnetlink::Conntrack) -> Result<T, Error> + Send,
@@ -198,30 +197,8 @@ impl Conntrack {
         recheck: Option<f64>,
         previous: Option<&DesiredState>,
     ) -> PyResult<Report> {
-        let delay = recheck
-            .map(Duration::try_from_secs_f64)
-            .transpose()
-            .map_err(|e| PyValueError::new_err(format!("recheck: {e}")))?;
-        let mut reconciler = Reconciler::new(profile.parse::<Profile>().map_err(raise)?)
-            .dry_run(dry_run)
-            .recheck(delay);
-        if protocols.as_ref().is_some_and(Vec::is_empty)
-            || zones.as_ref().is_some_and(Vec::is_empty)
-        {
-            return Err(PyValueError::new_err("protocols and zones: an empty list judges nothing"));
-        }
-        if let Some(protocols) = protocols {
-            let protocols: PyResult<Vec<_>> = protocols.iter().map(keyword::protocol).collect();
-            reconciler = reconciler.protocols(protocols?);
-        }
-        if let Some(zones) = zones {
-            let zone = |zone: &Bound<'_, PyAny>| keyword::integer(zone, u16::MAX);
-            let zones: PyResult<Vec<_>> = zones.iter().map(zone).collect();
-            reconciler = reconciler.zones(zones?);
-        }
-        if let Some(previous) = previous {
-            reconciler = reconciler.previous(previous.0.clone());
-        }
+        let options = Options { profile, dry_run, protocols, zones, recheck, previous };
+        let mut reconciler = options.reconciler()?;
         self.detached(py, |ct| reconciler.run(ct, &desired.0)).map(Report)
     }
 }

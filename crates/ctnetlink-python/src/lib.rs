@@ -9,6 +9,7 @@ mod filter;
 mod flow;
 mod handle;
 mod keyword;
+mod reconciler;
 mod report;
 
 use pyo3::prelude::*;
@@ -29,6 +30,8 @@ mod _ctnetlink {
     use crate::flow::{Flow, Icmp, Tuple};
     #[pymodule_export]
     use crate::handle::{Conntrack, Dump};
+    #[pymodule_export]
+    use crate::reconciler::Reconciler;
     #[pymodule_export]
     use crate::report::{FamilyReport, Reasons, Removal, Report};
 

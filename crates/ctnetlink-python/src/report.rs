@@ -21,6 +21,11 @@ impl Report {
         self.0.dry_run
     }
 
+    #[getter]
+    fn nothing_changed(&self) -> bool {
+        self.0.nothing_changed
+    }
+
     /// Seconds.
     #[getter]
     fn elapsed(&self) -> f64 {

@@ -1,0 +1,93 @@
+//! `Reconciler`: for a process that reconciles again and again.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use ctnetlink::Profile;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::desired::DesiredState;
+use crate::error::raise;
+use crate::handle::{Conntrack, lock};
+use crate::keyword;
+use crate::report::Report;
+
+/// How to reconcile, as Python says it.
+pub(crate) struct Options<'a, 'py> {
+    pub(crate) profile: &'a str,
+    pub(crate) dry_run: bool,
+    pub(crate) protocols: Option<Vec<Bound<'py, PyAny>>>,
+    pub(crate) zones: Option<Vec<Bound<'py, PyAny>>>,
+    pub(crate) recheck: Option<f64>,
+    pub(crate) previous: Option<&'a DesiredState>,
+}
+
+impl Options<'_, '_> {
+    pub(crate) fn reconciler(self) -> PyResult<ctnetlink::Reconciler> {
+        let delay = self.recheck.map(Duration::try_from_secs_f64).transpose();
+        let delay = delay.map_err(|e| PyValueError::new_err(format!("recheck: {e}")))?;
+        let profile = self.profile.parse::<Profile>().map_err(raise)?;
+        let mut reconciler =
+            ctnetlink::Reconciler::new(profile).dry_run(self.dry_run).recheck(delay);
+        let empty = |list: &Option<Vec<_>>| list.as_ref().is_some_and(Vec::is_empty);
+        if empty(&self.protocols) || empty(&self.zones) {
+            return Err(PyValueError::new_err("protocols and zones: an empty list judges nothing"));
+        }
+        if let Some(protocols) = self.protocols {
+            let protocols: PyResult<Vec<_>> = protocols.iter().map(keyword::protocol).collect();
+            reconciler = reconciler.protocols(protocols?);
+        }
+        if let Some(zones) = self.zones {
+            let zone = |zone: &Bound<'_, PyAny>| keyword::integer(zone, u16::MAX);
+            let zones: PyResult<Vec<_>> = zones.iter().map(zone).collect();
+            reconciler = reconciler.zones(zones?);
+        }
+        if let Some(previous) = self.previous {
+            reconciler = reconciler.previous(previous.0.clone());
+        }
+        Ok(reconciler)
+    }
+}
+
+/// Removes stale entries again and again; the cost of a run follows what has changed.
+#[pyclass(frozen, module = "ctnetlink", name = "Reconciler")]
+pub(crate) struct Reconciler(Mutex<ctnetlink::Reconciler>);
+
+#[pymethods]
+impl Reconciler {
+    #[new]
+    #[pyo3(signature = (
+        *, profile="strict", protocols=None, zones=None, recheck=Some(0.1), defer_recheck=false,
+        previous=None
+    ), text_signature = "(*, profile='strict', protocols=None, zones=None, recheck=0.1, \
+        defer_recheck=False, previous=None)")]
+    fn new(
+        profile: &str,
+        protocols: Option<Vec<Bound<'_, PyAny>>>,
+        zones: Option<Vec<Bound<'_, PyAny>>>,
+        recheck: Option<f64>,
+        defer_recheck: bool,
+        previous: Option<&DesiredState>,
+    ) -> PyResult<Self> {
+        let options = Options { profile, dry_run: false, protocols, zones, recheck, previous };
+        Ok(Reconciler(Mutex::new(options.reconciler()?.defer_recheck(defer_recheck))))
+    }
+
+    /// Make the table agree with a desired state; nothing is sent if nothing can be stale.
+    fn run(&self, py: Python<'_>, ct: &Conntrack, desired: &DesiredState) -> PyResult<Report> {
+        ct.detached(py, |ct| lock(&self.0).run(ct, &desired.0)).map(Report)
+    }
+
+    /// Make the next run look at everything, as the first one does.
+    fn look_at_everything(&self) {
+        lock(&self.0).look_at_everything();
+    }
+
+    /// Seconds until a deferred second pass is due.
+    #[getter]
+    fn recheck_due(&self) -> Option<f64> {
+        let due = lock(&self.0).recheck_due()?;
+        Some(due.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+}
