@@ -15,19 +15,20 @@
 #[path = "peers/kube_proxy.rs"]
 mod kube_proxy;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use ctnetlink::{
     Conntrack, DesiredState, FlowRef, History, Profile, Protocol, Reason, Reconciler, Report,
-    Rules, Scope, Verdict,
+    Rules, Scope, ServiceKey, ServicePort, Verdict,
 };
 use ctnetlink_benches::{Raised, argument, median};
 use ctnetlink_testbed::fill::{Filler, attribute, nest};
 use ctnetlink_testbed::kube::{Fate, KubeTable};
 use ctnetlink_testbed::{netns, raw};
 use kube_proxy::KubeProxy;
-use netlink_sys::{Socket, SocketAddr};
+use netlink_sys::{Socket, SocketAddr as NetlinkAddress};
 use serde_json::{Value, json};
 
 const VERSIONS: [&str; 2] = ["v1.37.2", "v1.32.13"];
@@ -125,7 +126,7 @@ fn header(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<u8> {
 fn connected() -> Socket {
     let mut socket = Socket::new(12).unwrap();
     socket.bind_auto().unwrap();
-    socket.connect(&SocketAddr::new(0, 0)).unwrap();
+    socket.connect(&NetlinkAddress::new(0, 0)).unwrap();
     socket
 }
 
@@ -199,6 +200,47 @@ fn timed(work: impl FnOnce()) -> Duration {
     let started = Instant::now();
     work();
     started.elapsed()
+}
+
+/// The same services and many more of the kind, each with ten endpoints; nobody talks to those.
+fn many_services(desired: &DesiredState, count: u32) -> DesiredState {
+    let mut builder = DesiredState::builder();
+    for service in desired.services() {
+        builder = builder.service(service.clone());
+    }
+    for n in 0..count {
+        let [_, a, b, c] = n.to_be_bytes();
+        let key = ServiceKey {
+            namespace: "many".into(),
+            name: format!("svc-{n}"),
+            port_name: String::new(),
+            protocol: Protocol::UDP,
+        };
+        let mut service = ServicePort::new(key, 53);
+        service.cluster_ips.push([10, 200 + a, b, c].into());
+        let endpoint = |e: u8| SocketAddr::from(([10, 210 + e, b, c], 53)).into();
+        service.endpoints = (0..10).map(endpoint).collect();
+        builder = builder.service(service);
+    }
+    builder.build().unwrap()
+}
+
+/// A few services against ten thousand, on the same table with the same pushdown.
+fn services(ct: &Conntrack, table: &KubeTable, desired: &DesiredState, rounds: u32) {
+    let many = many_services(desired, 10_000);
+    let (mut few_times, mut many_times) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        for (state, times) in [(desired, &mut few_times), (&many, &mut many_times)] {
+            let started = Instant::now();
+            let report = reconcile(ct, state, None);
+            times.push(started.elapsed());
+            assert_eq!(report.families[0].pushdown, "ip and udp and orig dst port 53");
+            refill(table);
+        }
+    }
+    let (few, many) = (median(few_times), median(many_times));
+    println!("\n{} UDP services       {:9.1} ms", desired.services().len(), few * 1e3);
+    println!("and 10,000 more      {:9.1} ms   {:6.3} x", many * 1e3, many / few);
 }
 
 fn storm(ct: &Conntrack, table: &DesiredState, changes: usize, peers: &mut [KubeProxy]) {
@@ -307,6 +349,7 @@ fn main() -> ExitCode {
             time / one
         );
     }
+    services(&ct, &table, &desired, rounds);
     storm(&ct, &all, changes, &mut peers[..1]);
     drop(raised);
     ExitCode::SUCCESS

@@ -407,7 +407,8 @@ fn a_change_costs_one_narrow_pass_and_a_deferred_recheck() {
                 service("log", "10.96.0.11", 514, &["10.244.1.7:514"]),
             ])
         };
-        let delay = Duration::from_millis(50);
+        // Long enough for the run that has to come too early.
+        let delay = Duration::from_secs(1);
         let mut reconciler =
             Reconciler::new(Profile::Strict).recheck(Some(delay)).defer_recheck(true);
         let both = with(&["10.244.1.5:53", "10.244.1.6:53"]);
@@ -437,5 +438,34 @@ fn a_change_costs_one_narrow_pass_and_a_deferred_recheck() {
         assert_eq!(report.families[0].deleted, 1, "{report}");
         assert_eq!(reconciler.recheck_due(), None, "a re-check is not re-checked");
         assert_eq!(left(), ["10.0.0.1:9"]);
+    });
+}
+
+/// A run that is cancelled deals with what it has judged, says so, and is made good by the next.
+#[test]
+fn a_cancelled_run_says_so_and_the_next_looks_at_everything() {
+    in_netns(|| {
+        let stale: Vec<_> = (1..=5_000_u16)
+            .map(|port| udp(&format!("10.0.0.1:{port}"), "10.96.0.10:53", "10.244.9.9:53"))
+            .collect();
+        fill(&stale);
+        let ct = Conntrack::open().unwrap();
+        let desired = state([service("dns", "10.96.0.10", 53, &["10.244.1.5:53"])]);
+        let mut reconciler = strict();
+        let canceller = reconciler.canceller();
+        reconciler = reconciler.on_progress(move |progress| {
+            if progress.scanned > 4_000 && progress.scanned < 5_000 {
+                canceller.cancel();
+            }
+        });
+        let report = reconciler.run(&ct, &desired).unwrap();
+        assert!(!report.succeeded() && !report.nothing_changed, "{report}");
+        let family = &report.families[0];
+        assert!(family.error.as_ref().is_some_and(ctnetlink::Error::is_cancelled), "{report}");
+        assert!((4_000..5_000).contains(&family.deleted), "{report}");
+        assert_eq!(family.stale, family.deleted, "what was judged was dealt with: {report}");
+        let report = reconciler.run(&ct, &desired).unwrap();
+        assert_eq!(report.families[0].deleted, 5_000 - family.deleted, "{report}");
+        assert!(left().is_empty());
     });
 }

@@ -162,6 +162,13 @@ pub enum Error {
         source: DecodeError,
     },
 
+    /// It was ended on request, before its end.
+    #[error("{operation}: cancelled, the result is not complete")]
+    Cancelled {
+        /// What was under way.
+        operation: Operation,
+    },
+
     /// An argument cannot be used. Nothing was sent.
     #[error("{0}")]
     Invalid(String),
@@ -193,6 +200,7 @@ impl Clone for Error {
                 Error::Truncated { operation: *operation, length: *length, capacity: *capacity }
             }
             Error::DumpInterrupted => Error::DumpInterrupted,
+            Error::Cancelled { operation } => Error::Cancelled { operation: *operation },
             Error::NoAnswer { operation, seconds } => {
                 Error::NoAnswer { operation: *operation, seconds: *seconds }
             }
@@ -236,6 +244,7 @@ impl Error {
             Error::Overrun { .. } => Some(libc::ENOBUFS),
             Error::NoAnswer { .. } => Some(libc::ETIMEDOUT),
             Error::DumpInterrupted => Some(libc::EINTR),
+            Error::Cancelled { .. } => Some(libc::ECANCELED),
             Error::Invalid(_) => Some(libc::EINVAL),
             Error::Truncated { .. } | Error::Decode { .. } => None,
         }
@@ -249,6 +258,11 @@ impl Error {
     /// `CAP_NET_ADMIN` is missing: `EPERM` or `EACCES`.
     pub fn is_permission_denied(&self) -> bool {
         matches!(self.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+    }
+
+    /// It was ended on request.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Error::Cancelled { .. })
     }
 
     /// The kernel does not offer ctnetlink.
@@ -330,6 +344,7 @@ pub(crate) fn errno_name(errno: i32) -> Option<&'static str> {
         libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
         libc::EAFNOSUPPORT => "EAFNOSUPPORT",
         libc::ENOBUFS => "ENOBUFS",
+        libc::ECANCELED => "ECANCELED",
         libc::ETIMEDOUT => "ETIMEDOUT",
         _ => return None,
     })
@@ -448,6 +463,7 @@ mod tests {
             Error::Overrun { operation },
             Error::Truncated { operation, length: 9, capacity: 8 },
             Error::DumpInterrupted,
+            Error::Cancelled { operation },
             Error::NoAnswer { operation, seconds: 5 },
             Error::decode(operation, DecodeError::new("cut", 3)),
             Error::Invalid("no".into()),

@@ -101,7 +101,7 @@ pub use key::Key;
 pub use labels::{LabelMap, Labels};
 pub use line::Line;
 pub use proto::{Protocol, ProtocolState, SctpState, TcpState};
-pub use reconcile::{FamilyReport, Progress, Reasons, Reconciler, Removal, Report};
+pub use reconcile::{Canceller, FamilyReport, Progress, Reasons, Reconciler, Removal, Report};
 pub use stats::{CpuStats, ExpectStats};
 pub use status::Status;
 pub use timeout::{TimeoutPolicy, Timeouts};

@@ -3,7 +3,7 @@
 use super::Conntrack;
 use crate::batch::{Batch, Outcome};
 use crate::dump::Dump;
-use crate::error::Result;
+use crate::error::{Error, Operation, Result};
 use crate::flow::FlowRef;
 
 /// Who sweeps: judges each entry, and is told what became of it.
@@ -13,6 +13,11 @@ pub(crate) trait Sweeper {
 
     /// How many entries the dump has brought so far, matching or not.
     fn received(&mut self, entries: u64);
+
+    /// Whether to end the walk here. What was judged until now is dealt with.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
 
     /// What became of one that was to go, in the order of judgement.
     fn deleted(&mut self, outcome: Outcome);
@@ -62,6 +67,9 @@ fn stream(
         sweeper.received(dump.received());
         if !more? {
             return Ok(());
+        }
+        if sweeper.is_cancelled() {
+            return Err(Error::Cancelled { operation: Operation::Dump });
         }
         if batch.is_full() {
             execute(ct, batch, sweeper)?;

@@ -3,6 +3,8 @@
 mod report;
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -62,9 +64,28 @@ pub struct Reconciler {
     history: History,
     schedule: Schedule,
     progress: Option<Box<ProgressCallback>>,
+    canceller: Canceller,
 }
 
 type ProgressCallback = dyn FnMut(&Progress) + Send;
+
+/// Ends a run of a [`Reconciler`] early, from any thread or signal handler. Made by
+/// [`Reconciler::canceller`].
+#[derive(Debug, Clone, Default)]
+pub struct Canceller(Arc<AtomicBool>);
+
+impl Canceller {
+    /// Ends the run that is under way, or else the next one. What it has judged until then is dealt
+    /// with; [`FamilyReport::error`] says that it was cancelled, and the run after looks at
+    /// everything.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// Where a run is, for the callback of [`Reconciler::on_progress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +112,7 @@ impl Reconciler {
             history: History::default(),
             schedule: Schedule::default(),
             progress: None,
+            canceller: Canceller::default(),
         }
     }
 
@@ -151,6 +173,18 @@ impl Reconciler {
         self
     }
 
+    /// What ends a run of this reconciler early.
+    ///
+    /// ```
+    /// # use ctnetlink::{Profile, Reconciler};
+    /// let reconciler = Reconciler::new(Profile::Strict);
+    /// let canceller = reconciler.canceller();
+    /// std::thread::spawn(move || canceller.cancel());
+    /// ```
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
     /// Calls back every few thousand entries and at the end of each pass.
     #[must_use]
     pub fn on_progress(mut self, callback: impl FnMut(&Progress) + Send + 'static) -> Self {
@@ -166,6 +200,12 @@ impl Reconciler {
     /// pass that ended early in [`FamilyReport::error`], deletes that failed in
     /// [`FamilyReport::failures`].
     pub fn run(&mut self, ct: &Conntrack, desired: &DesiredState) -> Result<Report> {
+        let report = self.run_once(ct, desired);
+        self.canceller.0.store(false, Ordering::Relaxed);
+        report
+    }
+
+    fn run_once(&mut self, ct: &Conntrack, desired: &DesiredState) -> Result<Report> {
         let started = Instant::now();
         let rules = Rules::new(desired, &self.history, &self.scope);
         let mut families = Family::ALL.map(FamilyReport::new);
@@ -204,7 +244,9 @@ impl Reconciler {
         }
         let mut found = Change::Frontends(covers);
         if let (Some(delay), false, false) = (self.recheck, self.deferred, found.is_nothing()) {
-            thread::sleep(delay);
+            if !self.canceller.is_cancelled() {
+                thread::sleep(delay);
+            }
             self.second_pass(ct, &rules, &found, &mut families);
             found = Change::nothing();
         }
@@ -306,6 +348,10 @@ impl Sweeper for Pass<'_> {
             self.next_call = self.report.scanned + PROGRESS_INTERVAL;
             self.reconciler.tell(self.report);
         }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.reconciler.canceller.is_cancelled()
     }
 
     fn deleted(&mut self, outcome: Outcome) {

@@ -603,6 +603,30 @@ fn naive_kube_proxy(desired: &DesiredState, previous: &DesiredState, e: &Sample)
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
+    /// `strict` deletes what kube-proxy's rule deletes, or less; more only in two listed cases.
+    #[test]
+    fn strict_deletes_a_subset_of_what_kube_proxys_rule_deletes_plus_what_is_listed(
+        desired in any_state(), entries in prop::collection::vec(any_entry(), 64),
+    ) {
+        let strict = rules(Profile::Strict, &desired);
+        let kube_proxy = rules(Profile::KubeProxy, &desired);
+        for entry in entries {
+            let flow = entry.flow();
+            if strict.verdict(&flow) == KEEP || kube_proxy.verdict(&flow) != KEEP {
+                continue;
+            }
+            // The node port of a service without serving endpoints, at a node address.
+            let node_port = desired.node_addresses().contains(&entry.frontend.ip())
+                && desired.services().iter().any(|s| s.node_port == Some(entry.frontend.port()));
+            // An endpoint that says only `ready: false`.
+            let not_ready = desired.services().iter().flat_map(|s| &s.endpoints).any(|endpoint| {
+                endpoint.address == entry.backend
+                    && (endpoint.serving, endpoint.ready) == (None, Some(false))
+            });
+            prop_assert!(node_port || not_ready, "{:?}: {:?}", entry, strict.verdict(&flow));
+        }
+    }
+
     /// What these rules judge stale and the rules before kept lies where the change is said to be.
     #[test]
     fn a_change_says_where_something_can_have_become_stale(
