@@ -18,32 +18,30 @@ pub struct Raised {
 }
 
 impl Raised {
-    /// Makes room for this many entries, if there is not enough and `--raise-limit` was given.
-    ///
-    /// # Errors
-    ///
-    /// Too little room and no `--raise-limit`: a text for the user.
+    /// Makes room for this many entries, if there is not enough and `--raise-limit` was given. If it
+    /// was not, says so and ends the process with status 2.
     ///
     /// # Panics
     ///
     /// If the limit cannot be read or written.
-    pub fn for_entries(entries: u32) -> Result<Option<Raised>, String> {
+    pub fn for_entries(entries: u32) -> Option<Raised> {
         let before = fs::read_to_string(LIMIT).unwrap();
         let limit: u32 = before.trim().parse().unwrap();
         if limit == 0 || limit > entries {
-            return Ok(None);
+            return None;
         }
         if !std::env::args().any(|argument| argument == "--raise-limit") {
-            return Err(format!(
+            eprintln!(
                 "nf_conntrack_max is {limit}: {entries} entries do not fit. Give --raise-limit to \
                  raise it for the time of the bench (as root in the initial namespace), or fewer \
                  --entries"
-            ));
+            );
+            std::process::exit(2);
         }
         let file = OpenOptions::new().write(true).open(LIMIT).unwrap();
         let raised = Raised { file, before };
         raised.write(&(entries + 10_000).to_string());
-        Ok(Some(raised))
+        Some(raised)
     }
 
     /// At the start of the file: behind it the kernel takes a number without a word and drops it.

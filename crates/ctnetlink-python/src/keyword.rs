@@ -126,7 +126,7 @@ fn criterion(key: &str, value: Value<'_, '_>) -> PyResult<Filter> {
         "orig_zone" => any_of(value, |v| integer(v, u16::MAX), F::orig_zone),
         "reply_zone" => any_of(value, |v| integer(v, u16::MAX), F::reply_zone),
         "label" => any_of(value, |v| integer(v, 127_u8), F::label),
-        "helper" => any_of(value, text, F::helper),
+        "helper" => any_of(value, |v| text(v, "text"), F::helper),
         "tcp_state" => any_of(value, parsed, F::tcp_state),
         "sctp_state" => any_of(value, parsed, F::sctp_state),
         "timeout" => amount(value).map(F::timeout),
@@ -166,12 +166,12 @@ where
     number.ok_or_else(|| PyValueError::new_err(format!("expected {what}, found {value}")))
 }
 
-fn text(value: Value<'_, '_>) -> PyResult<String> {
-    value.cast::<PyString>().map_err(|_| instead("text", value))?.extract()
+fn text(value: Value<'_, '_>, what: &str) -> PyResult<String> {
+    value.cast::<PyString>().map_err(|_| instead(what, value))?.extract()
 }
 
 fn parsed<T: std::str::FromStr<Err = ctnetlink::Error>>(value: Value<'_, '_>) -> PyResult<T> {
-    text(value)?.parse().map_err(raise)
+    text(value, "text")?.parse().map_err(raise)
 }
 
 /// A protocol by name or number.
@@ -179,9 +179,7 @@ pub(crate) fn protocol(value: Value<'_, '_>) -> PyResult<Protocol> {
     if is_integer(value) {
         return integer(value, u8::MAX).map(Protocol);
     }
-    let text =
-        value.cast::<PyString>().map_err(|_| instead("a protocol's name or number", value))?;
-    text.extract::<String>()?.parse().map_err(raise)
+    text(value, "a protocol's name or number")?.parse().map_err(raise)
 }
 
 /// The members of a list, a tuple or a set; one thing is by itself.
