@@ -414,20 +414,27 @@ class Reconciler:
         zones: Sequence[int] | None = None,
         recheck: float | None = 0.1,
         defer_recheck: bool = False,
+        min_interval: float = 0.0,
+        grace: float = 0.0,
         previous: DesiredState | None = None,
     ) -> Self:
-        """Take the options of :meth:`Conntrack.reconcile`.
+        """Take the options of :meth:`Conntrack.reconcile`, and three more.
 
         With ``defer_recheck`` a run does not wait for its second pass: it is left to the next run
-        that comes late enough.
+        that comes late enough. ``min_interval`` is the least number of seconds from the end of one
+        run that looked at the table to the next; what changes in between is one change. ``grace``
+        is for how many seconds an endpoint that is listed and does not serve keeps its flows.
         """
     def run(self, ct: Conntrack, desired: DesiredState) -> Report:
         """Make the table agree with a desired state."""
     def look_at_everything(self) -> None:
         """Make the next run look at everything, as the first one does."""
     @property
-    def recheck_due(self) -> float | None:
-        """Seconds until a deferred second pass is due; ``None`` if there is none to make."""
+    def due(self) -> float | None:
+        """Seconds until the next run that is due even if the desired state does not change.
+
+        A deferred second pass, a postponed run, the end of a grace time; ``None`` if there is none.
+        """
 
 @final
 class Report:
@@ -443,6 +450,12 @@ class Report:
     @property
     def nothing_changed(self) -> bool:
         """Nothing can have become stale since the run before, and nothing was sent."""
+    @property
+    def postponed(self) -> bool:
+        """Something changed within ``min_interval``: nothing was sent, nothing is forgotten."""
+    @property
+    def in_grace(self) -> int:
+        """Endpoints that do not serve and are in their grace time."""
     @property
     def node_ports_judged(self) -> bool: ...
     @property

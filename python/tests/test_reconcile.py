@@ -177,11 +177,11 @@ def test_a_reconciler_costs_what_has_changed(
     with ctnetlink.Conntrack() as ct:
         first = reconciler.run(ct, desired)
         assert not first.nothing_changed and first.families[0].deleted > 0
-        due = reconciler.recheck_due
+        due = reconciler.due
         assert due is not None and 0 <= due <= 0.01
         time.sleep(due)
         assert not reconciler.run(ct, desired).nothing_changed
-        assert reconciler.recheck_due is None
+        assert reconciler.due is None
         insert("10.0.0.9", "10.96.0.10", "10.244.9.9")
         silent = reconciler.run(ct, desired)
         assert silent.nothing_changed and "nothing sent" in str(silent)
@@ -189,3 +189,29 @@ def test_a_reconciler_costs_what_has_changed(
         assert reconciler.run(ct, desired).families[0].deleted == 1
         with pytest.raises(ValueError, match="unknown profile"):
             ctnetlink.Reconciler(profile="other")  # type: ignore[arg-type]
+
+
+def test_a_reconciler_waits_if_told_to(
+    table: None, insert: Insert, desired: ctnetlink.DesiredState
+) -> None:
+    reconciler = ctnetlink.Reconciler(recheck=None, min_interval=3600)
+    with ctnetlink.Conntrack() as ct:
+        assert not reconciler.run(ct, desired).postponed
+        insert("10.0.0.9", "10.96.0.10", "10.244.9.9")
+        reconciler.look_at_everything()
+        report = reconciler.run(ct, desired)
+        assert report.postponed and not report.nothing_changed
+        assert reconciler.due is not None and 3500 < reconciler.due <= 3600
+
+
+def test_a_grace_time_keeps_flows(insert: Insert, desired: ctnetlink.DesiredState) -> None:
+    reconciler = ctnetlink.Reconciler(recheck=None, grace=3600)
+    with ctnetlink.Conntrack() as ct:
+        insert("10.0.0.9", "10.96.0.10", "10.244.9.9")
+        report = reconciler.run(ct, desired)
+        assert report.in_grace == 1
+        assert len(list(ct.dump("orig src 10.0.0.9"))) == 1
+        assert reconciler.due is not None and reconciler.due > 3500
+    for keyword in ("grace", "min_interval"):
+        with pytest.raises(ValueError, match=keyword):
+            ctnetlink.Reconciler(**{keyword: -1.0})  # type: ignore[arg-type]

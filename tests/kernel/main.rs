@@ -21,4 +21,5 @@ mod packets;
 mod raw;
 mod reconcile;
 mod rootless;
+mod schedule;
 mod timeout;

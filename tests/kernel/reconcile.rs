@@ -16,7 +16,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn service(name: &str, vip: &str, port: u16, endpoints: &[&str]) -> ServicePort {
+pub(crate) fn service(name: &str, vip: &str, port: u16, endpoints: &[&str]) -> ServicePort {
     let key = ServiceKey {
         namespace: "test".into(),
         name: name.into(),
@@ -29,7 +29,7 @@ fn service(name: &str, vip: &str, port: u16, endpoints: &[&str]) -> ServicePort 
     service
 }
 
-fn state(services: impl IntoIterator<Item = ServicePort>) -> DesiredState {
+pub(crate) fn state(services: impl IntoIterator<Item = ServicePort>) -> DesiredState {
     services
         .into_iter()
         .fold(DesiredState::builder(), ctnetlink::DesiredStateBuilder::service)
@@ -37,7 +37,7 @@ fn state(services: impl IntoIterator<Item = ServicePort>) -> DesiredState {
         .unwrap()
 }
 
-fn strict() -> Reconciler {
+pub(crate) fn strict() -> Reconciler {
     Reconciler::new(Profile::Strict).recheck(None)
 }
 
@@ -48,7 +48,7 @@ fn run(mut reconciler: Reconciler, desired: &DesiredState) -> Report {
     report
 }
 
-fn left() -> Vec<String> {
+pub(crate) fn left() -> Vec<String> {
     clients(&Conntrack::open().unwrap(), None)
 }
 
@@ -307,7 +307,7 @@ fn without_privilege_the_run_is_an_error_with_the_remedy() {
         let ct = Conntrack::open().unwrap();
         let error = std::thread::scope(|scope| {
             let powerless = scope.spawn(|| {
-                ctnetlink_testbed::netns::drop_capabilities();
+                drop_capabilities();
                 strict().run(&ct, &desired).unwrap_err()
             });
             powerless.join().unwrap()
@@ -332,7 +332,7 @@ fn what_a_failed_run_should_have_cleaned_is_remembered() {
         let mut once = true;
         let mut reconciler = strict().previous(state([dns(), first])).on_progress(move |_| {
             if std::mem::take(&mut once) {
-                ctnetlink_testbed::netns::drop_capabilities();
+                drop_capabilities();
             }
         });
         fill(&[udp("10.0.0.1:1", "10.96.0.98:53", "10.244.1.5:53")]);
@@ -357,115 +357,5 @@ fn what_a_failed_run_should_have_cleaned_is_remembered() {
         assert_eq!(report.families[0].reasons.frontend_removed, 2, "{report}");
         assert!(report.succeeded());
         assert_eq!(left().len(), 6000);
-    });
-}
-
-/// Without privilege every netlink message is refused: a run that succeeds has sent none.
-#[test]
-fn a_run_without_a_change_sends_nothing() {
-    in_netns(|| {
-        fill(&[
-            udp("10.0.0.1:1", "10.96.0.10:53", "10.244.1.5:53"),
-            udp("10.0.0.1:2", "10.96.0.10:53", "10.244.9.9:53"),
-        ]);
-        let ct = Conntrack::open().unwrap();
-        let with = |endpoints: &[&str]| state([service("dns", "10.96.0.10", 53, endpoints)]);
-        let mut reconciler = strict();
-        let first = reconciler.run(&ct, &with(&["10.244.1.5:53"])).unwrap();
-        assert!(!first.nothing_changed && first.families[0].deleted == 1, "{first}");
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                drop_capabilities();
-                for endpoints in [&["10.244.1.5:53"][..], &["10.244.1.5:53", "10.244.1.6:53"]] {
-                    let report = reconciler.run(&ct, &with(endpoints)).unwrap();
-                    assert!(report.nothing_changed && report.succeeded(), "{report}");
-                    assert!(report.to_string().contains("nothing sent"), "{report}");
-                }
-                let lost = reconciler.run(&ct, &with(&["10.244.1.6:53"]));
-                assert!(lost.unwrap_err().is_permission_denied(), "a backend was lost");
-            });
-        });
-        // After the failure everything is looked at, also what has not changed.
-        let report = reconciler.run(&ct, &with(&["10.244.1.6:53"])).unwrap();
-        assert_eq!((report.nothing_changed, report.families[0].deleted), (false, 1), "{report}");
-        fill(&[udp("10.0.0.1:3", "10.96.0.10:53", "10.244.9.9:53")]);
-        assert!(reconciler.run(&ct, &with(&["10.244.1.6:53"])).unwrap().nothing_changed);
-        reconciler.look_at_everything();
-        let report = reconciler.run(&ct, &with(&["10.244.1.6:53"])).unwrap();
-        assert_eq!(report.families[0].deleted, 1, "{report}");
-    });
-}
-
-/// One pass over the frontend that has changed, and the re-check by a later run.
-#[test]
-fn a_change_costs_one_narrow_pass_and_a_deferred_recheck() {
-    in_netns(|| {
-        let ct = Conntrack::open().unwrap();
-        let with = |dns: &[&str]| {
-            state([
-                service("dns", "10.96.0.10", 53, dns),
-                service("log", "10.96.0.11", 514, &["10.244.1.7:514"]),
-            ])
-        };
-        // Long enough for the run that has to come too early.
-        let delay = Duration::from_secs(1);
-        let mut reconciler =
-            Reconciler::new(Profile::Strict).recheck(Some(delay)).defer_recheck(true);
-        let both = with(&["10.244.1.5:53", "10.244.1.6:53"]);
-        reconciler.run(&ct, &both).unwrap();
-        assert_eq!(reconciler.recheck_due(), None, "nothing was deleted");
-
-        let fill_stale = |port: u16| {
-            fill(&[udp(&format!("10.0.0.1:{port}"), "10.96.0.10:53", "10.244.1.6:53")]);
-        };
-        fill_stale(1);
-        fill(&[udp("10.0.0.1:9", "10.96.0.11:514", "10.244.1.7:514")]);
-        let lost = with(&["10.244.1.5:53"]);
-        let report = reconciler.run(&ct, &lost).unwrap();
-        assert_eq!((report.families[0].deleted, report.families[0].passes), (1, 1), "{report}");
-        assert_eq!(
-            report.families[0].pushdown,
-            "ip and udp and orig dst 10.96.0.10 and orig dst port 53"
-        );
-        assert_eq!(report.families[1].passes, 0);
-
-        // What was in flight appears; the next run comes too early for it, the one after does not.
-        fill_stale(2);
-        let due = reconciler.recheck_due().unwrap();
-        assert!(reconciler.run(&ct, &lost).unwrap().nothing_changed);
-        std::thread::sleep(due.saturating_duration_since(std::time::Instant::now()));
-        let report = reconciler.run(&ct, &lost).unwrap();
-        assert_eq!(report.families[0].deleted, 1, "{report}");
-        assert_eq!(reconciler.recheck_due(), None, "a re-check is not re-checked");
-        assert_eq!(left(), ["10.0.0.1:9"]);
-    });
-}
-
-/// A run that is cancelled deals with what it has judged, says so, and is made good by the next.
-#[test]
-fn a_cancelled_run_says_so_and_the_next_looks_at_everything() {
-    in_netns(|| {
-        let stale: Vec<_> = (1..=5_000_u16)
-            .map(|port| udp(&format!("10.0.0.1:{port}"), "10.96.0.10:53", "10.244.9.9:53"))
-            .collect();
-        fill(&stale);
-        let ct = Conntrack::open().unwrap();
-        let desired = state([service("dns", "10.96.0.10", 53, &["10.244.1.5:53"])]);
-        let mut reconciler = strict();
-        let canceller = reconciler.canceller();
-        reconciler = reconciler.on_progress(move |progress| {
-            if progress.scanned > 4_000 && progress.scanned < 5_000 {
-                canceller.cancel();
-            }
-        });
-        let report = reconciler.run(&ct, &desired).unwrap();
-        assert!(!report.succeeded() && !report.nothing_changed, "{report}");
-        let family = &report.families[0];
-        assert!(family.error.as_ref().is_some_and(ctnetlink::Error::is_cancelled), "{report}");
-        assert!((4_000..5_000).contains(&family.deleted), "{report}");
-        assert_eq!(family.stale, family.deleted, "what was judged was dealt with: {report}");
-        let report = reconciler.run(&ct, &desired).unwrap();
-        assert_eq!(report.families[0].deleted, 5_000 - family.deleted, "{report}");
-        assert!(left().is_empty());
     });
 }

@@ -25,8 +25,7 @@ pub(crate) struct Options<'a, 'py> {
 
 impl Options<'_, '_> {
     pub(crate) fn reconciler(self) -> PyResult<ctnetlink::Reconciler> {
-        let delay = self.recheck.map(Duration::try_from_secs_f64).transpose();
-        let delay = delay.map_err(|e| PyValueError::new_err(format!("recheck: {e}")))?;
+        let delay = self.recheck.map(|delay| seconds("recheck", delay)).transpose()?;
         let profile = self.profile.parse::<Profile>().map_err(raise)?;
         let mut reconciler =
             ctnetlink::Reconciler::new(profile).dry_run(self.dry_run).recheck(delay);
@@ -50,6 +49,10 @@ impl Options<'_, '_> {
     }
 }
 
+fn seconds(keyword: &str, value: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(value).map_err(|e| PyValueError::new_err(format!("{keyword}: {e}")))
+}
+
 /// Removes stale entries again and again; the cost of a run follows what has changed.
 #[pyclass(frozen, module = "ctnetlink", name = "Reconciler")]
 pub(crate) struct Reconciler(Mutex<ctnetlink::Reconciler>);
@@ -59,19 +62,27 @@ impl Reconciler {
     #[new]
     #[pyo3(signature = (
         *, profile="strict", protocols=None, zones=None, recheck=Some(0.1), defer_recheck=false,
-        previous=None
+        min_interval=0.0, grace=0.0, previous=None
     ), text_signature = "(*, profile='strict', protocols=None, zones=None, recheck=0.1, \
-        defer_recheck=False, previous=None)")]
+        defer_recheck=False, min_interval=0.0, grace=0.0, previous=None)")]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
         profile: &str,
         protocols: Option<Vec<Bound<'_, PyAny>>>,
         zones: Option<Vec<Bound<'_, PyAny>>>,
         recheck: Option<f64>,
         defer_recheck: bool,
+        min_interval: f64,
+        grace: f64,
         previous: Option<&DesiredState>,
     ) -> PyResult<Self> {
         let options = Options { profile, dry_run: false, protocols, zones, recheck, previous };
-        Ok(Reconciler(Mutex::new(options.reconciler()?.defer_recheck(defer_recheck))))
+        let reconciler = options
+            .reconciler()?
+            .defer_recheck(defer_recheck)
+            .min_interval(seconds("min_interval", min_interval)?)
+            .grace(seconds("grace", grace)?);
+        Ok(Reconciler(Mutex::new(reconciler)))
     }
 
     /// Make the table agree with a desired state; nothing is sent if nothing can be stale.
@@ -84,10 +95,10 @@ impl Reconciler {
         lock(&self.0).look_at_everything();
     }
 
-    /// Seconds until a deferred second pass is due.
+    /// Seconds until there is something to do even if the desired state does not change.
     #[getter]
-    fn recheck_due(&self) -> Option<f64> {
-        let due = lock(&self.0).recheck_due()?;
+    fn due(&self) -> Option<f64> {
+        let due = lock(&self.0).due()?;
         Some(due.saturating_duration_since(Instant::now()).as_secs_f64())
     }
 }

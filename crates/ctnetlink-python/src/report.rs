@@ -26,6 +26,16 @@ impl Report {
         self.0.nothing_changed
     }
 
+    #[getter]
+    fn postponed(&self) -> bool {
+        self.0.postponed
+    }
+
+    #[getter]
+    fn in_grace(&self) -> usize {
+        self.0.in_grace
+    }
+
     /// Seconds.
     #[getter]
     fn elapsed(&self) -> f64 {

@@ -80,6 +80,12 @@ impl Endpoint {
         self.serving = Some(serving);
         self
     }
+
+    /// Whether it serves, as [`Strict`](crate::Profile::Strict) reads it: what is not said of
+    /// `serving` is what is said of `ready`, and what is not said at all is true.
+    pub fn serves(&self) -> bool {
+        self.serving.or(self.ready).unwrap_or(true)
+    }
 }
 
 impl From<SocketAddr> for Endpoint {
@@ -217,6 +223,24 @@ impl DesiredState {
         self.services()
             .iter()
             .flat_map(|service| service.frontends().chain(self.node_frontends(service)))
+    }
+
+    /// The same, with these endpoints serving.
+    pub(crate) fn with_serving(
+        &self,
+        mut chosen: impl FnMut(&ServiceKey, &Endpoint) -> bool,
+    ) -> DesiredState {
+        let mut services = self.0.services.clone();
+        for service in &mut services {
+            for endpoint in &mut service.endpoints {
+                if chosen(&service.key, endpoint) {
+                    endpoint.serving = Some(true);
+                }
+            }
+        }
+        let State { node_addresses, notes, .. } = &*self.0;
+        let (node_addresses, notes) = (node_addresses.clone(), notes.clone());
+        DesiredState(Arc::new(State { services, node_addresses, notes }))
     }
 
     /// A service's node port at each node address of a family the service exists in.

@@ -13,6 +13,8 @@ use crate::tuple::Family;
 #[derive(Debug, Clone, Default)]
 pub struct History {
     previous: Option<DesiredState>,
+    /// Frontends of states before that one which are not known to be clean; of those that are live
+    /// again nothing is to be cleaned.
     removed: BTreeSet<Frontend>,
 }
 
@@ -28,6 +30,12 @@ impl History {
     pub fn record(&mut self, desired: &DesiredState, succeeded: bool) {
         self.removed = if succeeded { BTreeSet::new() } else { self.removed_frontends(desired) };
         self.previous = Some(desired.clone());
+    }
+
+    /// Takes note of a state that no run was made for: what the last run was about stays, and
+    /// `strict` remembers the frontends of both.
+    pub(crate) fn postpone(&mut self, desired: &DesiredState) {
+        self.removed.extend(desired.frontends());
     }
 
     /// `strict`: frontends of earlier states that no live service owns.
@@ -96,6 +104,19 @@ mod tests {
         assert_eq!(removed(&history, &both), [""; 0], "both are back");
         history.record(&none, true);
         assert_eq!(removed(&history, &none), [""; 0], "cleaned");
+    }
+
+    #[test]
+    fn a_state_that_was_passed_over_is_remembered_by_both() {
+        let mut history = History::after(state(&["10.0.0.1"]));
+        history.postpone(&state(&["10.0.0.1", "10.0.0.2"]));
+        assert!(removed(&history, &state(&["10.0.0.1", "10.0.0.2"])).is_empty());
+        let none = state(&[]);
+        assert_eq!(removed(&history, &none), ["10.0.0.1", "10.0.0.2"]);
+        history.postpone(&none);
+        assert_eq!(history.frontends_of_vanished_keys(&none).len(), 1, "of the last run");
+        history.record(&none, true);
+        assert!(removed(&history, &none).is_empty());
     }
 
     #[test]

@@ -60,6 +60,7 @@ mod expect;
 mod extension;
 mod filter;
 mod flow;
+mod grace;
 mod history;
 mod key;
 mod labels;

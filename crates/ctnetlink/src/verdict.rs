@@ -205,7 +205,7 @@ impl Rules {
                 backends.or_default().serving.extend(serving(
                     service,
                     frontend.family(),
-                    strict_serves,
+                    Endpoint::serves,
                 ));
             }
             // A node port nobody can find is not judged, and the report has to say so.
@@ -408,11 +408,6 @@ impl Entry {
     fn untranslated(&self) -> bool {
         self.backend == SocketAddr::new(self.frontend.address, self.frontend.port)
     }
-}
-
-/// Serving absent = `ready`; that absent too = true.
-fn strict_serves(endpoint: &Endpoint) -> bool {
-    endpoint.serving.or(endpoint.ready).unwrap_or(true)
 }
 
 /// Serving absent = true.

@@ -16,6 +16,7 @@ use crate::desired::DesiredState;
 use crate::error::Result;
 use crate::filter::Filter;
 use crate::flow::FlowRef;
+use crate::grace::Grace;
 use crate::history::History;
 use crate::proto::Protocol;
 use crate::schedule::{Schedule, Work};
@@ -56,11 +57,39 @@ const PROGRESS_INTERVAL: u64 = 4096;
 /// println!("{report}");
 /// # Ok(()) }
 /// ```
+///
+/// A daemon keeps one, hands it the newest state, and comes back when something is [due](Self::due):
+///
+/// ```no_run
+/// # use std::time::{Duration, Instant};
+/// # use std::sync::mpsc::Receiver;
+/// # use ctnetlink::{Conntrack, DesiredState, Profile, Reconciler};
+/// fn daemon(ct: &Conntrack, states: Receiver<DesiredState>) -> ctnetlink::Result<()> {
+///     let mut reconciler = Reconciler::new(Profile::Strict)
+///         .defer_recheck(true)
+///         .min_interval(Duration::from_secs(1));
+///     let Ok(mut desired) = states.recv() else { return Ok(()) };
+///     loop {
+///         println!("{}", reconciler.run(ct, &desired)?);
+///         let newer = match reconciler.due() {
+///             Some(due) => states.recv_timeout(due.saturating_duration_since(Instant::now())).ok(),
+///             None => match states.recv() {
+///                 Ok(newer) => Some(newer),
+///                 Err(_) => return Ok(()), // nobody will send another
+///             },
+///         };
+///         // What came in the meantime is one change; without one, it is time for what is due.
+///         desired = states.try_iter().last().or(newer).unwrap_or(desired);
+///     }
+/// }
+/// ```
 pub struct Reconciler {
     scope: Scope,
     dry_run: bool,
-    recheck: Option<Duration>,
     deferred: bool,
+    grace: Grace,
+    /// When the first grace time ends.
+    grace_ends: Option<Instant>,
     history: History,
     schedule: Schedule,
     progress: Option<Box<ProgressCallback>>,
@@ -107,10 +136,11 @@ impl Reconciler {
         Reconciler {
             scope: Scope { profile, ..Scope::default() },
             dry_run: false,
-            recheck: Some(RECHECK_DELAY),
             deferred: false,
+            grace: Grace::default(),
+            grace_ends: None,
             history: History::default(),
-            schedule: Schedule::default(),
+            schedule: Schedule::new(RECHECK_DELAY),
             progress: None,
             canceller: Canceller::default(),
         }
@@ -140,12 +170,43 @@ impl Reconciler {
     /// Delay before the second pass; `None` for no second pass.
     #[must_use]
     pub fn recheck(mut self, delay: Option<Duration>) -> Self {
-        self.recheck = delay;
+        self.schedule.recheck_delay = delay;
+        self
+    }
+
+    /// The least time from the end of one run that looked at the table to the start of the next; 0
+    /// unless told otherwise. A run that comes sooner sends nothing and
+    /// [says so](Report::postponed); what changes until the interval is over is one change.
+    /// [`due`](Reconciler::due) says when it is over.
+    ///
+    /// ```
+    /// # use ctnetlink::{Profile, Reconciler};
+    /// # use std::time::Duration;
+    /// let reconciler = Reconciler::new(Profile::Strict)
+    ///     .defer_recheck(true)
+    ///     .min_interval(Duration::from_secs(1));
+    /// ```
+    #[must_use]
+    pub fn min_interval(mut self, interval: Duration) -> Self {
+        self.schedule.min_interval = interval;
+        self
+    }
+
+    /// How long an endpoint that is listed and does not serve still counts as serving, from the
+    /// first run that saw it so; 0 unless told otherwise. A readiness probe that fails for a moment
+    /// then ends no flow (kubernetes#137986). An endpoint that is no longer listed has no grace:
+    /// its address may be another pod's. In a dry run a grace time begins anew, unless an earlier
+    /// run saw its beginning.
+    ///
+    /// When one ends is part of [`due`](Reconciler::due).
+    #[must_use]
+    pub fn grace(mut self, time: Duration) -> Self {
+        self.grace.length = time;
         self
     }
 
     /// Does not wait for the second pass: it is left to the next run that comes late enough, whether
-    /// something has changed by then or not. [`recheck_due`](Reconciler::recheck_due) says when.
+    /// something has changed by then or not. [`due`](Reconciler::due) says when.
     ///
     /// For a daemon, which has better things to do than to wait. It calls [`run`](Reconciler::run)
     /// with the newest state whenever it likes: what changed in between is one change.
@@ -155,9 +216,10 @@ impl Reconciler {
         self
     }
 
-    /// When a deferred second pass is due; `None` if there is none to make.
-    pub fn recheck_due(&self) -> Option<Instant> {
-        self.schedule.due()
+    /// When to run again even if the desired state has not changed: a deferred second pass, a run
+    /// that was postponed, the end of a grace time. `None` if nothing is waiting.
+    pub fn due(&self) -> Option<Instant> {
+        self.schedule.due(self.grace_ends)
     }
 
     /// Makes the next run look at everything, as the first one does.
@@ -207,7 +269,13 @@ impl Reconciler {
 
     fn run_once(&mut self, ct: &Conntrack, desired: &DesiredState) -> Result<Report> {
         let started = Instant::now();
-        let rules = Rules::new(desired, &self.history, &self.scope);
+        let grace = self.grace.after(desired, started);
+        let spared = grace.spare(desired, started);
+        if !self.dry_run {
+            self.grace = grace;
+            self.grace_ends = spared.ends;
+        }
+        let rules = Rules::new(&spared.desired, &self.history, &self.scope);
         let mut families = Family::ALL.map(FamilyReport::new);
         let work = match self.dry_run {
             true => Work::everything(),
@@ -232,7 +300,7 @@ impl Reconciler {
             // What this state has lost is to be cleaned by a later run.
             if !self.dry_run {
                 self.history.record(desired, false);
-                self.schedule.forget();
+                self.schedule.done(rules, &work, false, Change::nothing(), Instant::now());
             }
             return Err(error);
         }
@@ -243,7 +311,9 @@ impl Reconciler {
             }
         }
         let mut found = Change::Frontends(covers);
-        if let (Some(delay), false, false) = (self.recheck, self.deferred, found.is_nothing()) {
+        if let (Some(delay), false, false) =
+            (self.schedule.recheck_delay, self.deferred, found.is_nothing())
+        {
             if !self.canceller.is_cancelled() {
                 thread::sleep(delay);
             }
@@ -256,13 +326,18 @@ impl Reconciler {
             dry_run: self.dry_run,
             elapsed: started.elapsed(),
             node_ports_judged: rules.node_ports_judged(),
-            nothing_changed: work.at.is_nothing(),
+            nothing_changed: work.at.is_nothing() && !work.postponed,
+            postponed: work.postponed,
+            in_grace: spared.endpoints,
             families,
         };
         if !self.dry_run {
             let succeeded = report.succeeded();
-            self.history.record(desired, succeeded);
-            self.schedule.done(rules, &work, succeeded, found, Instant::now(), self.recheck);
+            match work.postponed {
+                true => self.history.postpone(desired),
+                false => self.history.record(desired, succeeded),
+            }
+            self.schedule.done(rules, &work, succeeded, found, Instant::now());
         }
         Ok(report)
     }
@@ -364,7 +439,7 @@ impl fmt::Debug for Reconciler {
         f.debug_struct("Reconciler")
             .field("scope", &self.scope)
             .field("dry_run", &self.dry_run)
-            .field("recheck", &self.recheck)
+            .field("schedule", &self.schedule)
             .finish_non_exhaustive()
     }
 }

@@ -33,6 +33,11 @@ pub struct Report {
     pub node_ports_judged: bool,
     /// Nothing can have become stale since the run before, and nothing was sent.
     pub nothing_changed: bool,
+    /// Something has changed, or is due, within the
+    /// [minimum interval](crate::Reconciler::min_interval): nothing was sent, nothing is forgotten.
+    pub postponed: bool,
+    /// Endpoints that do not serve and are in their [grace time](crate::Reconciler::grace).
+    pub in_grace: usize,
     /// IPv4, then IPv6.
     pub families: [FamilyReport; 2],
 }
@@ -199,12 +204,19 @@ impl fmt::Display for Report {
             self.profile,
             self.elapsed.as_secs_f64()
         )?;
-        if self.nothing_changed {
+        if self.postponed {
+            writeln!(f, "  postponed: the minimum interval is not over, nothing sent")?;
+        } else if self.nothing_changed {
             writeln!(f, "  nothing has changed that could make an entry stale: nothing sent")?;
         } else {
             for family in &self.families {
                 write!(f, "{family}")?;
             }
+        }
+        if self.in_grace > 0 {
+            let s = if self.in_grace == 1 { "" } else { "s" };
+            let count = self.in_grace;
+            writeln!(f, "  grace time: flows to {count} endpoint{s} not serving are kept for now")?;
         }
         if !self.node_ports_judged {
             writeln!(f, "  node ports: not judged, no node address of their family is known")?;
@@ -283,6 +295,8 @@ mod tests {
             dry_run: false,
             elapsed: Duration::from_millis(12),
             nothing_changed: false,
+            postponed: false,
+            in_grace: 2,
             node_ports_judged: false,
             families,
         }
@@ -299,6 +313,7 @@ mod tests {
             "             3  udp 10.96.0.10:53 -> 10.244.1.5:5353  (backend gone)",
             "    failed: 1 x Device or resource busy (EBUSY, errno 16)",
             "  ipv6: nothing to judge, table not read",
+            "  grace time: flows to 2 endpoints not serving are kept for now",
             "  node ports: not judged, no node address of their family is known",
             "  NOT everything succeeded",
         ] {

@@ -1,0 +1,218 @@
+//! Reconciling again and again: the cost of a run follows the change, and nothing is done too early.
+
+use std::time::{Duration, Instant};
+
+use ctnetlink::{Conntrack, DesiredState, Endpoint, Profile, Reconciler};
+use ctnetlink_testbed::fill::fill;
+use ctnetlink_testbed::netns::{drop_capabilities, in_netns};
+use ctnetlink_tests::{at, udp};
+
+use crate::reconcile::{left, service, state, strict};
+
+fn wait_until(moment: Instant) {
+    std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+}
+
+/// Without privilege every netlink message is refused: a run that succeeds has sent none.
+#[test]
+fn a_run_without_a_change_sends_nothing() {
+    in_netns(|| {
+        fill(&[
+            udp("10.0.0.1:1", "10.96.0.10:53", "10.244.1.5:53"),
+            udp("10.0.0.1:2", "10.96.0.10:53", "10.244.9.9:53"),
+        ]);
+        let ct = Conntrack::open().unwrap();
+        let with = |endpoints: &[&str]| state([service("dns", "10.96.0.10", 53, endpoints)]);
+        let mut reconciler = strict();
+        let first = reconciler.run(&ct, &with(&["10.244.1.5:53"])).unwrap();
+        assert!(!first.nothing_changed && first.families[0].deleted == 1, "{first}");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                drop_capabilities();
+                for endpoints in [&["10.244.1.5:53"][..], &["10.244.1.5:53", "10.244.1.6:53"]] {
+                    let report = reconciler.run(&ct, &with(endpoints)).unwrap();
+                    assert!(report.nothing_changed && report.succeeded(), "{report}");
+                    assert!(report.to_string().contains("nothing sent"), "{report}");
+                }
+                let lost = reconciler.run(&ct, &with(&["10.244.1.6:53"]));
+                assert!(lost.unwrap_err().is_permission_denied(), "a backend was lost");
+            });
+        });
+        // After the failure everything is looked at, also what has not changed.
+        let report = reconciler.run(&ct, &with(&["10.244.1.6:53"])).unwrap();
+        assert_eq!((report.nothing_changed, report.families[0].deleted), (false, 1), "{report}");
+        fill(&[udp("10.0.0.1:3", "10.96.0.10:53", "10.244.9.9:53")]);
+        assert!(reconciler.run(&ct, &with(&["10.244.1.6:53"])).unwrap().nothing_changed);
+        reconciler.look_at_everything();
+        let report = reconciler.run(&ct, &with(&["10.244.1.6:53"])).unwrap();
+        assert_eq!(report.families[0].deleted, 1, "{report}");
+    });
+}
+
+/// One pass over the frontend that has changed, and the re-check by a later run.
+#[test]
+fn a_change_costs_one_narrow_pass_and_a_deferred_recheck() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        let with = |dns: &[&str]| {
+            state([
+                service("dns", "10.96.0.10", 53, dns),
+                service("log", "10.96.0.11", 514, &["10.244.1.7:514"]),
+            ])
+        };
+        // Long enough for the run that has to come too early.
+        let delay = Duration::from_secs(1);
+        let mut reconciler =
+            Reconciler::new(Profile::Strict).recheck(Some(delay)).defer_recheck(true);
+        let both = with(&["10.244.1.5:53", "10.244.1.6:53"]);
+        reconciler.run(&ct, &both).unwrap();
+        assert_eq!(reconciler.due(), None, "nothing was deleted");
+
+        let fill_stale = |port: u16| {
+            fill(&[udp(&format!("10.0.0.1:{port}"), "10.96.0.10:53", "10.244.1.6:53")]);
+        };
+        fill_stale(1);
+        fill(&[udp("10.0.0.1:9", "10.96.0.11:514", "10.244.1.7:514")]);
+        let lost = with(&["10.244.1.5:53"]);
+        let report = reconciler.run(&ct, &lost).unwrap();
+        assert_eq!((report.families[0].deleted, report.families[0].passes), (1, 1), "{report}");
+        assert_eq!(
+            report.families[0].pushdown,
+            "ip and udp and orig dst 10.96.0.10 and orig dst port 53"
+        );
+        assert_eq!(report.families[1].passes, 0);
+
+        // What was in flight appears; the next run comes too early for it, the one after does not.
+        fill_stale(2);
+        let due = reconciler.due().unwrap();
+        assert!(reconciler.run(&ct, &lost).unwrap().nothing_changed);
+        wait_until(due);
+        let report = reconciler.run(&ct, &lost).unwrap();
+        assert_eq!(report.families[0].deleted, 1, "{report}");
+        assert_eq!(reconciler.due(), None, "a re-check is not re-checked");
+        assert_eq!(left(), ["10.0.0.1:9"]);
+    });
+}
+
+/// A run that is cancelled deals with what it has judged, says so, and is made good by the next.
+#[test]
+fn a_cancelled_run_says_so_and_the_next_looks_at_everything() {
+    in_netns(|| {
+        let stale: Vec<_> = (1..=5_000_u16)
+            .map(|port| udp(&format!("10.0.0.1:{port}"), "10.96.0.10:53", "10.244.9.9:53"))
+            .collect();
+        fill(&stale);
+        let ct = Conntrack::open().unwrap();
+        let desired = state([service("dns", "10.96.0.10", 53, &["10.244.1.5:53"])]);
+        let mut reconciler = strict();
+        let canceller = reconciler.canceller();
+        reconciler = reconciler.on_progress(move |progress| {
+            if progress.scanned > 4_000 && progress.scanned < 5_000 {
+                canceller.cancel();
+            }
+        });
+        let report = reconciler.run(&ct, &desired).unwrap();
+        assert!(!report.succeeded() && !report.nothing_changed, "{report}");
+        let family = &report.families[0];
+        assert!(family.error.as_ref().is_some_and(ctnetlink::Error::is_cancelled), "{report}");
+        assert!((4_000..5_000).contains(&family.deleted), "{report}");
+        assert_eq!(family.stale, family.deleted, "what was judged was dealt with: {report}");
+        let report = reconciler.run(&ct, &desired).unwrap();
+        assert_eq!(report.families[0].deleted, 5_000 - family.deleted, "{report}");
+        assert!(left().is_empty());
+    });
+}
+
+/// Changes that come faster than the interval are one change, and the frontends of a state that was
+/// passed over are not forgotten.
+#[test]
+fn a_run_within_the_minimum_interval_is_postponed() {
+    for profile in [Profile::Strict, Profile::KubeProxy] {
+        in_netns(move || {
+            let ct = Conntrack::open().unwrap();
+            let with = |name: &str, vip: &str| state([service(name, vip, 53, &["10.244.1.5:53"])]);
+            let (old, passed_over, new) =
+                (with("a", "10.96.0.10"), with("b", "10.96.0.11"), with("c", "10.96.0.12"));
+            let interval = Duration::from_secs(1);
+            let mut reconciler = Reconciler::new(profile).recheck(None).min_interval(interval);
+            assert!(!reconciler.run(&ct, &old).unwrap().postponed, "the first waits for nobody");
+            let end = Instant::now();
+            fill(&[
+                udp("10.0.0.1:1", "10.96.0.10:53", "10.244.1.5:53"),
+                udp("10.0.0.1:2", "10.96.0.11:53", "10.244.1.5:53"),
+                udp("10.0.0.1:3", "10.96.0.12:53", "10.244.9.9:53"),
+            ]);
+            assert!(reconciler.run(&ct, &old).unwrap().nothing_changed);
+            assert_eq!(reconciler.due(), None);
+            for desired in [&passed_over, &new, &new] {
+                let report = reconciler.run(&ct, desired).unwrap();
+                assert!(report.postponed && !report.nothing_changed, "{report}");
+                assert!(report.to_string().contains("postponed"), "{report}");
+                assert_eq!(report.families[0].passes, 0, "{report}");
+            }
+            assert_eq!(left().len(), 3);
+            let due = reconciler.due().unwrap();
+            assert!(due <= end + interval && due > end + interval / 2);
+            wait_until(due);
+            let report = reconciler.run(&ct, &new).unwrap();
+            assert!(!report.postponed && report.succeeded(), "{report}");
+            // kube-proxy compares with the state of its last run only.
+            let expected: &[&str] = match profile {
+                Profile::Strict => &[],
+                _ => &["10.0.0.1:2"],
+            };
+            assert_eq!(left(), expected, "{report}");
+            assert_eq!(reconciler.due(), None);
+        });
+    }
+}
+
+/// An endpoint that stops serving keeps its flows for the grace time, one that goes does not.
+#[test]
+fn a_grace_time_keeps_the_flows_of_an_endpoint_that_stopped_serving() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        let with = |second: Option<bool>| -> DesiredState {
+            let mut dns = service("dns", "10.96.0.10", 53, &["10.244.1.5:53"]);
+            dns.endpoints.extend(second.map(|s| Endpoint::from(at("10.244.1.6:53")).serving(s)));
+            state([dns])
+        };
+        let grace = Duration::from_secs(1);
+        let mut reconciler = strict().grace(grace);
+        reconciler.run(&ct, &with(Some(true))).unwrap();
+        fill(&[udp("10.0.0.1:1", "10.96.0.10:53", "10.244.1.6:53")]);
+        let report = reconciler.run(&ct, &with(Some(false))).unwrap();
+        assert_eq!((report.in_grace, report.nothing_changed), (1, true), "{report}");
+        assert!(report.to_string().contains("flows to 1 endpoint not serving are kept"));
+        let due = reconciler.due().unwrap();
+        // It serves again in time, and everything begins anew.
+        assert_eq!(reconciler.run(&ct, &with(Some(true))).unwrap().in_grace, 0);
+        assert_eq!(reconciler.due(), None);
+        assert_eq!(reconciler.run(&ct, &with(Some(false))).unwrap().in_grace, 1);
+        assert!(reconciler.due().unwrap() > due);
+        assert_eq!(left().len(), 1);
+        wait_until(reconciler.due().unwrap());
+        let report = reconciler.run(&ct, &with(Some(false))).unwrap();
+        assert_eq!((report.in_grace, report.families[0].deleted), (0, 1), "{report}");
+        assert_eq!(reconciler.due(), None);
+
+        reconciler.run(&ct, &with(Some(true))).unwrap();
+        fill(&[udp("10.0.0.1:1", "10.96.0.10:53", "10.244.1.6:53")]);
+        let report = reconciler.run(&ct, &with(None)).unwrap();
+        assert_eq!((report.in_grace, report.families[0].deleted), (0, 1), "gone: {report}");
+    });
+}
+
+#[test]
+fn a_dry_run_begins_no_grace_time() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        let mut dns = service("dns", "10.96.0.10", 53, &[]);
+        dns.endpoints.push(Endpoint::from(at("10.244.1.6:53")).serving(false));
+        fill(&[udp("10.0.0.1:1", "10.96.0.10:53", "10.244.1.6:53")]);
+        let mut reconciler = strict().grace(Duration::from_secs(60)).dry_run(true);
+        let report = reconciler.run(&ct, &state([dns])).unwrap();
+        assert_eq!((report.in_grace, report.families[0].stale), (1, 0), "{report}");
+        assert_eq!(reconciler.due(), None);
+    });
+}
