@@ -1,32 +1,28 @@
-//! Runs the rules over the table: one streamed pass per family, deletes in batches, one re-check.
+//! Runs the rules over the table: a streamed pass over each family, deletes in batches, a re-check.
 
+mod pass;
 mod report;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::pass::Pass;
 pub use self::report::{FamilyReport, Reasons, Removal, Report};
-use crate::batch::Outcome;
 use crate::conntrack::Conntrack;
-use crate::conntrack::sweep::{Sweeper, sweep};
 use crate::desired::DesiredState;
 use crate::error::Result;
-use crate::filter::Filter;
-use crate::flow::FlowRef;
 use crate::grace::Grace;
 use crate::history::History;
 use crate::proto::Protocol;
 use crate::schedule::{Schedule, Work};
 use crate::tuple::Family;
-use crate::verdict::{Change, Cover, Profile, Rules, Scope, Verdict};
+use crate::verdict::{Change, Cover, Profile, Rules, Scope};
 
 /// How long after the first pass the re-check runs, unless told otherwise.
 const RECHECK_DELAY: Duration = Duration::from_millis(100);
-/// Entries between two calls of the progress callback.
-const PROGRESS_INTERVAL: u64 = 4096;
 
 /// Removes the entries that are stale with respect to a desired state, and only those.
 ///
@@ -36,7 +32,8 @@ const PROGRESS_INTERVAL: u64 = 4096;
 /// some, and where there are none, sends nothing. After anything failed, and when
 /// [asked](Reconciler::look_at_everything), it looks at everything again.
 ///
-/// Nothing is collected: memory does not depend on the size of the table. A stale entry is deleted
+/// Both families are walked at once, IPv6 in a thread that ends with the pass. Nothing is collected:
+/// memory does not depend on the size of the table. A stale entry is deleted
 /// by its reply tuple, zone and id as dumped, so that one which was re-created toward a live backend
 /// in the meantime survives.
 ///
@@ -62,7 +59,7 @@ const PROGRESS_INTERVAL: u64 = 4096;
 ///
 /// ```no_run
 /// # use std::time::{Duration, Instant};
-/// # use std::sync::mpsc::Receiver;
+/// # use std::sync::mpsc::{Receiver, RecvTimeoutError};
 /// # use ctnetlink::{Conntrack, DesiredState, Profile, Reconciler};
 /// fn daemon(ct: &Conntrack, states: Receiver<DesiredState>) -> ctnetlink::Result<()> {
 ///     let mut reconciler = Reconciler::new(Profile::Strict)
@@ -71,15 +68,16 @@ const PROGRESS_INTERVAL: u64 = 4096;
 ///     let Ok(mut desired) = states.recv() else { return Ok(()) };
 ///     loop {
 ///         println!("{}", reconciler.run(ct, &desired)?);
-///         let newer = match reconciler.due() {
-///             Some(due) => states.recv_timeout(due.saturating_duration_since(Instant::now())).ok(),
-///             None => match states.recv() {
-///                 Ok(newer) => Some(newer),
-///                 Err(_) => return Ok(()), // nobody will send another
-///             },
+///         let next = match reconciler.due() {
+///             Some(due) => states.recv_timeout(due.saturating_duration_since(Instant::now())),
+///             None => states.recv().map_err(RecvTimeoutError::from),
 ///         };
-///         // What came in the meantime is one change; without one, it is time for what is due.
-///         desired = states.try_iter().last().or(newer).unwrap_or(desired);
+///         desired = match next {
+///             // What came in the meantime is one change.
+///             Ok(newer) => states.try_iter().last().unwrap_or(newer),
+///             Err(RecvTimeoutError::Timeout) => desired, // something is due
+///             Err(RecvTimeoutError::Disconnected) => return Ok(()),
+///         };
 ///     }
 /// }
 /// ```
@@ -92,7 +90,7 @@ pub struct Reconciler {
     grace_ends: Option<Instant>,
     history: History,
     schedule: Schedule,
-    progress: Option<Box<ProgressCallback>>,
+    progress: Mutex<Option<Box<ProgressCallback>>>,
     canceller: Canceller,
 }
 
@@ -141,7 +139,7 @@ impl Reconciler {
             grace_ends: None,
             history: History::default(),
             schedule: Schedule::new(RECHECK_DELAY),
-            progress: None,
+            progress: Mutex::new(None),
             canceller: Canceller::default(),
         }
     }
@@ -247,10 +245,11 @@ impl Reconciler {
         self.canceller.clone()
     }
 
-    /// Calls back every few thousand entries and at the end of each pass.
+    /// Calls back every few thousand entries and at the end of each pass, one call at a time; those
+    /// for IPv4 and IPv6 alternate, because both are walked at once.
     #[must_use]
     pub fn on_progress(mut self, callback: impl FnMut(&Progress) + Send + 'static) -> Self {
-        self.progress = Some(Box::new(callback));
+        self.progress = Mutex::new(Some(Box::new(callback)));
         self
     }
 
@@ -281,19 +280,15 @@ impl Reconciler {
             true => Work::everything(),
             false => self.schedule.work(&rules, started),
         };
-        let filters = match &work.at {
-            Change::Everything => Family::ALL.map(|family| rules.filter(family)),
-            Change::Frontends([v4, v6]) => {
-                [rules.cover_filter(Family::Ipv4, v4), rules.cover_filter(Family::Ipv6, v6)]
-            }
+        let filters = work.at.filters(&rules);
+        let pass = Pass {
+            ct,
+            rules: &rules,
+            delete: !self.dry_run,
+            canceller: &self.canceller,
+            progress: &self.progress,
         };
-
-        let mut covers = [Cover::default(), Cover::default()];
-        for ((report, filter), cover) in families.iter_mut().zip(&filters).zip(&mut covers) {
-            if let Some(filter) = filter {
-                self.pass(ct, &rules, filter, report, cover);
-            }
-        }
+        let mut covers = pass.run(&filters, &mut families);
         if families.iter().all(|family| family.scanned == 0)
             && let Some(error) = families.iter_mut().find_map(|family| family.error.take())
         {
@@ -317,7 +312,7 @@ impl Reconciler {
             if !self.canceller.is_cancelled() {
                 thread::sleep(delay);
             }
-            self.second_pass(ct, &rules, &found, &mut families);
+            pass.run(&found.filters(&rules), &mut families);
             found = Change::nothing();
         }
 
@@ -341,97 +336,6 @@ impl Reconciler {
         }
         Ok(report)
     }
-
-    /// Looks once more where something was found.
-    fn second_pass(
-        &mut self,
-        ct: &Conntrack,
-        rules: &Rules,
-        found: &Change,
-        families: &mut [FamilyReport; 2],
-    ) {
-        let Change::Frontends(covers) = found else { return };
-        for (report, cover) in families.iter_mut().zip(covers) {
-            if let Some(filter) = rules.cover_filter(report.family, cover) {
-                self.pass(ct, rules, &filter, report, &mut Cover::default());
-            }
-        }
-    }
-
-    /// One streamed pass. What stops it is noted in the report.
-    fn pass(
-        &mut self,
-        ct: &Conntrack,
-        rules: &Rules,
-        filter: &Filter,
-        report: &mut FamilyReport,
-        cover: &mut Cover,
-    ) {
-        report.passes += 1;
-        let before = report.scanned;
-        let result = ct.dump(filter).and_then(|dump| {
-            if report.passes == 1 {
-                report.pushdown = dump.pushdown().to_owned();
-            }
-            let next_call = before + PROGRESS_INTERVAL;
-            let delete = !self.dry_run;
-            let mut pass = Pass { reconciler: self, rules, report, cover, before, next_call };
-            sweep(ct, dump, delete, &mut pass)
-        });
-        if let Err(error) = result {
-            report.error.get_or_insert(error);
-        }
-        report.close_pass(self.dry_run);
-        self.tell(report);
-    }
-
-    fn tell(&mut self, report: &FamilyReport) {
-        if let Some(callback) = &mut self.progress {
-            callback(&Progress {
-                family: report.family,
-                pass: report.passes,
-                scanned: report.scanned,
-                stale: report.reasons.total(),
-            });
-        }
-    }
-}
-
-/// A pass under way.
-struct Pass<'a> {
-    reconciler: &'a mut Reconciler,
-    rules: &'a Rules,
-    report: &'a mut FamilyReport,
-    cover: &'a mut Cover,
-    /// Entries scanned before this pass.
-    before: u64,
-    /// The progress callback is due when so many are scanned.
-    next_call: u64,
-}
-
-impl Sweeper for Pass<'_> {
-    fn judge(&mut self, flow: &FlowRef<'_>) -> bool {
-        let Verdict::Stale(reason) = self.rules.verdict(flow) else { return false };
-        self.report.found(flow, reason);
-        self.cover.add(flow);
-        true
-    }
-
-    fn received(&mut self, entries: u64) {
-        self.report.scanned = self.before + entries;
-        if self.report.scanned >= self.next_call {
-            self.next_call = self.report.scanned + PROGRESS_INTERVAL;
-            self.reconciler.tell(self.report);
-        }
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.reconciler.canceller.is_cancelled()
-    }
-
-    fn deleted(&mut self, outcome: Outcome) {
-        self.report.outcome(outcome);
-    }
 }
 
 impl fmt::Debug for Reconciler {
@@ -439,7 +343,9 @@ impl fmt::Debug for Reconciler {
         f.debug_struct("Reconciler")
             .field("scope", &self.scope)
             .field("dry_run", &self.dry_run)
-            .field("schedule", &self.schedule)
+            .field("recheck", &self.schedule.recheck_delay)
+            .field("min_interval", &self.schedule.min_interval)
+            .field("grace", &self.grace.length)
             .finish_non_exhaustive()
     }
 }

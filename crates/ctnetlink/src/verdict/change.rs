@@ -1,6 +1,7 @@
 //! What a change of the rules can have made stale.
 
 use super::{Backends, Cover, FamilyRules, Rules};
+use crate::filter::Filter;
 use crate::tuple::Family;
 
 /// Where entries may have become stale that were not before: pure, and of constant size.
@@ -21,6 +22,17 @@ impl Change {
 
     pub(crate) fn is_nothing(&self) -> bool {
         matches!(self, Change::Frontends(covers) if covers.iter().all(Cover::is_empty))
+    }
+
+    /// The narrowest filters that let what can be stale there through, by family; `None` where
+    /// nothing can.
+    pub(crate) fn filters(&self, rules: &Rules) -> [Option<Filter>; 2] {
+        match self {
+            Change::Everything => Family::ALL.map(|family| rules.filter(family)),
+            Change::Frontends([v4, v6]) => {
+                [rules.cover_filter(Family::Ipv4, v4), rules.cover_filter(Family::Ipv6, v6)]
+            }
+        }
     }
 
     /// Here or there.
