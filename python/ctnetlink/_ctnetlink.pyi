@@ -1,6 +1,6 @@
 """The native module. Import its names from ``ctnetlink``."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from os import PathLike
@@ -12,6 +12,7 @@ from typing import (
     Self,
     TypeAlias,
     TypedDict,
+    TypeVar,
     Unpack,
     final,
     overload,
@@ -55,6 +56,10 @@ _Ints: TypeAlias = int | Sequence[int] | AbstractSet[int]
 _Texts: TypeAlias = str | Sequence[str] | AbstractSet[str]
 _Protocols: TypeAlias = str | int | Sequence[str | int] | AbstractSet[str | int]
 _Amount: TypeAlias = int | tuple[int | None, int | None]
+
+# Bound, not written out: the key of a Mapping is invariant.
+_Frontend = TypeVar("_Frontend", bound=tuple[str | int, _AnyAddress, int])
+_Backend: TypeAlias = tuple[_AnyAddress, int] | tuple[_AnyAddress, int, bool]
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
@@ -390,6 +395,18 @@ class DesiredState:
         :class:`ValueError` names the object and the field that cannot be used. Usable services
         without any EndpointSlice are one, too, unless ``no_endpoints_ok``.
         """
+    @staticmethod
+    def from_frontends(
+        frontends: Mapping[_Frontend, Iterable[_Backend]],
+        *,
+        node_addresses: Sequence[_AnyAddress] = ...,
+    ) -> DesiredState:
+        """Make it without Kubernetes: ``{("udp", "10.96.0.10", 53): [("10.244.1.5", 53)]}``.
+
+        Of each frontend all its backends; an empty list means that nothing serves it. The third
+        element of a backend says whether it serves; one that does not is none, but can be in its
+        grace time.
+        """
     @property
     def notes(self) -> list[str]:
         """What was left out of the input, one line each."""
@@ -423,17 +440,24 @@ class Reconciler:
         With ``defer_recheck`` a run does not wait for its second pass: it is left to the next run
         that comes late enough. ``min_interval`` is the least number of seconds from the end of one
         run that looked at the table to the next; what changes in between is one change. ``grace``
-        is for how many seconds an endpoint that is listed and does not serve keeps its flows.
+        is for how many seconds an endpoint that is listed and has stopped serving keeps its flows.
         """
     def run(self, ct: Conntrack, desired: DesiredState) -> Report:
         """Make the table agree with a desired state."""
     def look_at_everything(self) -> None:
         """Make the next run look at everything, as the first one does."""
+    def cancel(self) -> None:
+        """End the run that is under way, or else the next one; from any thread.
+
+        What it has judged is dealt with, ``FamilyReport.error`` says that it was cancelled, and the
+        run after looks at everything.
+        """
     @property
     def due(self) -> float | None:
         """Seconds until the next run that is due even if the desired state does not change.
 
-        A deferred second pass, a postponed run, the end of a grace time; ``None`` if there is none.
+        A deferred second pass, a run that was postponed or has failed, the end of a grace time;
+        ``None`` if nothing is waiting.
         """
 
 @final
@@ -449,10 +473,10 @@ class Report:
         """Seconds."""
     @property
     def nothing_changed(self) -> bool:
-        """Nothing can have become stale since the run before, and nothing was sent."""
+        """No change since the run before can have made anything stale, and nothing was sent."""
     @property
     def postponed(self) -> bool:
-        """Something changed within ``min_interval``: nothing was sent, nothing is forgotten."""
+        """There is something to do, but ``min_interval`` is not over: nothing was sent."""
     @property
     def in_grace(self) -> int:
         """Endpoints that do not serve and are in their grace time."""

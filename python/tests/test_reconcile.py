@@ -204,14 +204,74 @@ def test_a_reconciler_waits_if_told_to(
         assert reconciler.due is not None and 3500 < reconciler.due <= 3600
 
 
-def test_a_grace_time_keeps_flows(insert: Insert, desired: ctnetlink.DesiredState) -> None:
+def test_a_grace_time_keeps_flows(insert: Insert) -> None:
+    def desired(serving: bool) -> ctnetlink.DesiredState:
+        frontend = ("udp", "10.96.0.10", 53)
+        backends = [("10.244.1.5", 53, True), ("10.244.9.9", 53, serving)]
+        return ctnetlink.DesiredState.from_frontends({frontend: backends})
+
     reconciler = ctnetlink.Reconciler(recheck=None, grace=3600)
     with ctnetlink.Conntrack() as ct:
         insert("10.0.0.9", "10.96.0.10", "10.244.9.9")
-        report = reconciler.run(ct, desired)
-        assert report.in_grace == 1
-        assert len(list(ct.dump("orig src 10.0.0.9"))) == 1
-        assert reconciler.due is not None and reconciler.due > 3500
+        assert reconciler.run(ct, desired(True)).in_grace == 0
+        report = reconciler.run(ct, desired(False))
+        assert (report.in_grace, report.nothing_changed) == (1, True)
+        assert "nothing_changed" in repr(report)
+        assert ct.count("orig src 10.0.0.9") == 1
+        assert reconciler.due is not None
+        assert reconciler.due > 3500
     for keyword in ("grace", "min_interval"):
         with pytest.raises(ValueError, match=keyword):
             ctnetlink.Reconciler(**{keyword: -1.0})  # type: ignore[arg-type]
+
+
+def test_a_run_can_be_cancelled(insert: Insert, desired: ctnetlink.DesiredState) -> None:
+    reconciler = ctnetlink.Reconciler(recheck=None)
+    with ctnetlink.Conntrack() as ct:
+        insert("10.0.0.9", "10.96.0.10", "10.244.9.9")
+        reconciler.cancel()
+        report = reconciler.run(ct, desired)
+        assert not report.succeeded
+        assert "cancelled" in str(report.families[0].error)
+        assert reconciler.due is not None
+        assert reconciler.run(ct, desired).succeeded
+        assert ct.count() == 0
+
+
+def test_a_desired_state_without_kubernetes(insert: Insert) -> None:
+    desired = ctnetlink.DesiredState.from_frontends(
+        {
+            ("udp", "10.96.0.10", 53): [("10.244.1.5", 53), ("10.244.1.6", 53, False)],
+            ("udp", ip_address("fd00::10"), 53): [],
+            ("tcp", "10.96.0.10", 80): [],
+        }
+    )
+    assert desired.frontends == [
+        ("udp", ip_address("10.96.0.10"), 53),
+        ("udp", ip_address("fd00::10"), 53),
+        ("tcp", ip_address("10.96.0.10"), 80),
+    ]
+    insert("10.0.0.1", "10.96.0.10", "10.244.1.5")
+    insert("10.0.0.2", "10.96.0.10", "10.244.1.6")
+    with ctnetlink.Conntrack() as ct:
+        report = ct.reconcile(desired, recheck=None)
+        assert report.families[0].deleted == 1
+        assert [str(flow.orig.src) for flow in ct.dump()] == ["10.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("frontends", "expected"),
+    [
+        ({("udp", "10.96.0.10"): []}, "expected .protocol, address, port."),
+        ({("udq", "10.96.0.10", 53): []}, "'udq', '10.96.0.10', 53.*protocol"),
+        ({("udp", "10.96.0", 53): []}, "10.96.0"),
+        ({("udp", "10.96.0.10", 0): []}, "0 is not a port"),
+        ({("udp", "10.96.0.10", 53): ["10.244.1.5:53"]}, "backends are"),
+        ({("udp", "10.96.0.10", 53): [("10.244.1.5", 99999)]}, "backends are"),
+    ],
+)
+def test_a_mistake_in_a_desired_state_is_named(
+    frontends: dict[tuple[str, str, int], list[tuple[str, int]]], expected: str
+) -> None:
+    with pytest.raises(ValueError, match=expected):
+        ctnetlink.DesiredState.from_frontends(frontends)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ctnetlink::{Conntrack, DesiredState, Endpoint, Profile, Reconciler};
+use ctnetlink::{Conntrack, DesiredState, Endpoint, Family, Profile, Reconciler};
 use ctnetlink_testbed::fill::fill;
 use ctnetlink_testbed::netns::{drop_capabilities, in_netns};
 use ctnetlink_tests::{at, udp};
@@ -167,52 +167,211 @@ fn a_run_within_the_minimum_interval_is_postponed() {
     }
 }
 
+/// What was in flight toward a removed frontend is judged by a later run as it was by the first.
+#[test]
+fn the_deferred_recheck_of_a_removed_frontend_removes() {
+    for profile in [Profile::Strict, Profile::KubeProxy] {
+        in_netns(move || {
+            let ct = Conntrack::open().unwrap();
+            let other = || service("log", "10.96.0.11", 514, &["10.244.1.7:514"]);
+            let dns = service("dns", "10.96.0.10", 53, &["10.244.1.5:53"]);
+            let mut reconciler = Reconciler::new(profile)
+                .recheck(Some(Duration::from_millis(100)))
+                .defer_recheck(true);
+            reconciler.run(&ct, &state([dns, other()])).unwrap();
+            fill(&[udp("10.0.0.1:1", "10.96.0.10:53", "10.244.1.5:53")]);
+            let report = reconciler.run(&ct, &state([other()])).unwrap();
+            assert_eq!(report.families[0].reasons.frontend_removed, 1, "{report}");
+            fill(&[udp("10.0.0.1:2", "10.96.0.10:53", "10.244.1.5:53")]);
+            wait_until(reconciler.due().unwrap());
+            let report = reconciler.run(&ct, &state([other()])).unwrap();
+            assert_eq!(report.families[0].reasons.frontend_removed, 1, "{report}");
+            assert!(left().is_empty());
+            assert_eq!(reconciler.due(), None);
+            assert!(reconciler.run(&ct, &state([other()])).unwrap().nothing_changed);
+        });
+    }
+}
+
+fn with_endpoints(endpoints: &[(&str, bool)]) -> DesiredState {
+    let mut dns = service("dns", "10.96.0.10", 53, &[]);
+    let endpoint = |(address, serving): &(&str, bool)| Endpoint::new(at(address)).serving(*serving);
+    dns.endpoints = endpoints.iter().map(endpoint).collect();
+    state([dns])
+}
+
 /// An endpoint that stops serving keeps its flows for the grace time, one that goes does not.
 #[test]
 fn a_grace_time_keeps_the_flows_of_an_endpoint_that_stopped_serving() {
     in_netns(|| {
         let ct = Conntrack::open().unwrap();
-        let with = |second: Option<bool>| -> DesiredState {
-            let mut dns = service("dns", "10.96.0.10", 53, &["10.244.1.5:53"]);
-            dns.endpoints.extend(second.map(|s| Endpoint::from(at("10.244.1.6:53")).serving(s)));
-            state([dns])
-        };
-        let grace = Duration::from_secs(1);
-        let mut reconciler = strict().grace(grace);
-        reconciler.run(&ct, &with(Some(true))).unwrap();
-        fill(&[udp("10.0.0.1:1", "10.96.0.10:53", "10.244.1.6:53")]);
-        let report = reconciler.run(&ct, &with(Some(false))).unwrap();
+        let (first, second) = ("10.244.1.5:53", "10.244.1.6:53");
+        let both = with_endpoints(&[(first, true), (second, true)]);
+        let stopped = with_endpoints(&[(first, true), (second, false)]);
+        let mut reconciler = strict().grace(Duration::from_secs(1));
+        reconciler.run(&ct, &both).unwrap();
+        fill(&[udp("10.0.0.1:1", "10.96.0.10:53", second)]);
+        let report = reconciler.run(&ct, &stopped).unwrap();
         assert_eq!((report.in_grace, report.nothing_changed), (1, true), "{report}");
         assert!(report.to_string().contains("flows to 1 endpoint not serving are kept"));
         let due = reconciler.due().unwrap();
         // It serves again in time, and everything begins anew.
-        assert_eq!(reconciler.run(&ct, &with(Some(true))).unwrap().in_grace, 0);
+        assert_eq!(reconciler.run(&ct, &both).unwrap().in_grace, 0);
         assert_eq!(reconciler.due(), None);
-        assert_eq!(reconciler.run(&ct, &with(Some(false))).unwrap().in_grace, 1);
+        assert_eq!(reconciler.run(&ct, &stopped).unwrap().in_grace, 1);
         assert!(reconciler.due().unwrap() > due);
         assert_eq!(left().len(), 1);
         wait_until(reconciler.due().unwrap());
-        let report = reconciler.run(&ct, &with(Some(false))).unwrap();
+        let report = reconciler.run(&ct, &stopped).unwrap();
         assert_eq!((report.in_grace, report.families[0].deleted), (0, 1), "{report}");
         assert_eq!(reconciler.due(), None);
 
-        reconciler.run(&ct, &with(Some(true))).unwrap();
-        fill(&[udp("10.0.0.1:1", "10.96.0.10:53", "10.244.1.6:53")]);
-        let report = reconciler.run(&ct, &with(None)).unwrap();
+        reconciler.run(&ct, &both).unwrap();
+        fill(&[udp("10.0.0.1:1", "10.96.0.10:53", second)]);
+        let report = reconciler.run(&ct, &with_endpoints(&[(first, true)])).unwrap();
         assert_eq!((report.in_grace, report.families[0].deleted), (0, 1), "gone: {report}");
     });
 }
 
+/// While the only endpoint is in its grace time nothing is translated; those entries go when it
+/// serves again.
 #[test]
-fn a_dry_run_begins_no_grace_time() {
+fn what_was_made_untranslated_in_a_grace_time_goes_behind_it() {
     in_netns(|| {
         let ct = Conntrack::open().unwrap();
-        let mut dns = service("dns", "10.96.0.10", 53, &[]);
-        dns.endpoints.push(Endpoint::from(at("10.244.1.6:53")).serving(false));
-        fill(&[udp("10.0.0.1:1", "10.96.0.10:53", "10.244.1.6:53")]);
-        let mut reconciler = strict().grace(Duration::from_secs(60)).dry_run(true);
-        let report = reconciler.run(&ct, &state([dns])).unwrap();
+        let only = "10.244.1.5:53";
+        let mut reconciler = strict().grace(Duration::from_secs(60));
+        reconciler.run(&ct, &with_endpoints(&[(only, true)])).unwrap();
+        fill(&[udp("10.0.0.1:1", "10.96.0.10:53", only)]);
+        reconciler.run(&ct, &with_endpoints(&[(only, false)])).unwrap();
+        fill(&[udp("10.0.0.1:2", "10.96.0.10:53", "10.96.0.10:53")]);
+        let report = reconciler.run(&ct, &with_endpoints(&[(only, true)])).unwrap();
+        assert_eq!(report.families[0].reasons.not_translated, 1, "{report}");
+        assert_eq!(left(), ["10.0.0.1:1"]);
+    });
+}
+
+/// A grace time that ends while runs are postponed is seen to when the interval is over.
+#[test]
+fn a_grace_time_can_end_within_the_minimum_interval() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        let (first, second) = ("10.244.1.5:53", "10.244.1.6:53");
+        let both = with_endpoints(&[(first, true), (second, true)]);
+        let stopped = with_endpoints(&[(first, true), (second, false)]);
+        let mut reconciler =
+            strict().grace(Duration::from_millis(200)).min_interval(Duration::from_secs(1));
+        reconciler.run(&ct, &both).unwrap();
+        let over = Instant::now() + Duration::from_secs(1);
+        fill(&[udp("10.0.0.1:1", "10.96.0.10:53", second)]);
+        assert!(reconciler.run(&ct, &stopped).unwrap().nothing_changed);
+        let due = reconciler.due().unwrap();
+        assert!(due <= over && due > over - Duration::from_millis(500), "not before the interval");
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(reconciler.run(&ct, &stopped).unwrap().postponed);
+        assert_eq!(reconciler.due(), Some(due));
+        wait_until(due);
+        let report = reconciler.run(&ct, &stopped).unwrap();
+        assert_eq!((report.in_grace, report.families[0].deleted), (0, 1), "{report}");
+    });
+}
+
+#[test]
+fn a_dry_run_begins_no_grace_time_and_is_never_due() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        let only = "10.244.1.6:53";
+        fill(&[udp("10.0.0.1:1", "10.96.0.10:53", only)]);
+        let mut reconciler = strict()
+            .grace(Duration::from_millis(200))
+            .previous(with_endpoints(&[(only, true)]))
+            .dry_run(true);
+        let report = reconciler.run(&ct, &with_endpoints(&[(only, false)])).unwrap();
         assert_eq!((report.in_grace, report.families[0].stale), (1, 0), "{report}");
         assert_eq!(reconciler.due(), None);
+        std::thread::sleep(Duration::from_millis(250));
+        let mut reconciler = reconciler.dry_run(false);
+        let report = reconciler.run(&ct, &with_endpoints(&[(only, false)])).unwrap();
+        assert_eq!((report.in_grace, report.families[0].stale), (1, 0), "begins now: {report}");
+        assert!(reconciler.due().is_some());
+        assert_eq!(reconciler.dry_run(true).due(), None);
+    });
+}
+
+/// After a failure somebody has to come back even if nothing changes.
+#[test]
+fn a_failed_run_is_due_again() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        let desired = state([service("dns", "10.96.0.10", 53, &["10.244.1.5:53"])]);
+        let mut reconciler = strict();
+        let before = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                drop_capabilities();
+                reconciler.run(&ct, &desired).unwrap_err();
+            });
+        });
+        let due = reconciler.due().unwrap();
+        assert!(due > before && due < before + Duration::from_secs(5));
+        assert!(!reconciler.run(&ct, &desired).unwrap().nothing_changed);
+        assert_eq!(reconciler.due(), None);
+    });
+}
+
+fn both_families() -> DesiredState {
+    let mut dns = service("dns", "10.96.0.10", 53, &["10.244.1.5:53", "[fd00::1:5]:53"]);
+    dns.cluster_ips.push("fd00::10".parse().unwrap());
+    state([dns])
+}
+
+fn fill_both_families(each: u16) {
+    for port in 1..=each {
+        fill(&[
+            udp(&format!("10.0.0.1:{port}"), "10.96.0.10:53", "10.244.9.9:53"),
+            udp(&format!("[fd00::9]:{port}"), "[fd00::10]:53", "[fd00::9:9]:53"),
+        ]);
+    }
+}
+
+#[test]
+fn both_families_are_walked_at_once() {
+    in_netns(|| {
+        fill_both_families(5_000);
+        let (sender, calls) = std::sync::mpsc::channel();
+        let ct = Conntrack::open().unwrap();
+        let mut reconciler = strict().on_progress(move |progress| {
+            sender.send((progress.family, std::thread::current().id())).unwrap();
+        });
+        let report = reconciler.run(&ct, &both_families()).unwrap();
+        assert_eq!(report.families.each_ref().map(|f| f.deleted), [5_000, 5_000], "{report}");
+        let calls: std::collections::HashSet<_> = calls.try_iter().collect();
+        let threads: std::collections::HashSet<_> =
+            calls.iter().map(|(_, thread)| thread).collect();
+        assert_eq!((calls.len(), threads.len()), (2, 2), "one thread for each");
+    });
+}
+
+#[test]
+fn a_cancelled_run_ends_in_both_families_and_a_panic_ends_it_too() {
+    in_netns(|| {
+        fill_both_families(5_000);
+        let ct = Conntrack::open().unwrap();
+        let mut reconciler = strict();
+        let canceller = reconciler.canceller();
+        reconciler = reconciler.on_progress(move |_| canceller.cancel());
+        let report = reconciler.run(&ct, &both_families()).unwrap();
+        // Whoever is first at 4096 entries ends both, unless the other has just come to its end.
+        let ended = report.families.iter().filter(|family| family.error.is_some()).count();
+        assert!(ended >= 1 && !report.succeeded(), "{report}");
+
+        let mut reconciler = strict().on_progress(|progress| {
+            assert_eq!(progress.family, Family::Ipv4, "as a callback may panic");
+        });
+        let run = std::panic::AssertUnwindSafe(|| reconciler.run(&ct, &both_families()));
+        assert!(std::panic::catch_unwind(run).is_err());
+        let report = reconciler.run(&ct, &both_families()).unwrap();
+        assert!(report.succeeded() && !report.nothing_changed, "{report}");
+        assert!(left().is_empty());
     });
 }

@@ -4,12 +4,14 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ctnetlink::Endpoint;
 use ctnetlink_kube::{Cluster, Options};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyMapping, PyString};
 
-use crate::error::{raise_io, raise_kube};
+use crate::error::{raise, raise_io, raise_kube};
+use crate::keyword;
 
 /// What should be: frontends, and the backends that serve them.
 #[pyclass(frozen, module = "ctnetlink", name = "DesiredState")]
@@ -33,6 +35,33 @@ impl DesiredState {
         state.map(DesiredState).map_err(|error| raise_kube(error, &name))
     }
 
+    #[staticmethod]
+    #[pyo3(signature = (frontends, *, node_addresses=Vec::new()))]
+    fn from_frontends(
+        frontends: &Bound<'_, PyMapping>,
+        node_addresses: Vec<IpAddr>,
+    ) -> PyResult<Self> {
+        let mut builder = ctnetlink::DesiredState::builder().node_addresses(node_addresses);
+        for item in frontends.items()?.iter() {
+            let (frontend, backends) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            let wrong = |what: &str, error: &PyErr| {
+                let error = error.value(frontend.py());
+                PyValueError::new_err(format!("frontends: {frontend}: {what}: {error}"))
+            };
+            let (protocol, address, port) =
+                frontend
+                    .extract::<(Bound<'_, PyAny>, IpAddr, u16)>()
+                    .map_err(|e| wrong("expected (protocol, address, port)", &e))?;
+            let protocol = keyword::protocol(&protocol).map_err(|e| wrong("protocol", &e))?;
+            let endpoints: PyResult<Vec<_>> =
+                backends.try_iter().and_then(|all| all.map(|one| endpoint(&one?)).collect());
+            let expected = "backends are (address, port) or (address, port, serving)";
+            let endpoints = endpoints.map_err(|e| wrong(expected, &e))?;
+            builder = builder.frontend(protocol, address, port).backends(endpoints);
+        }
+        builder.build().map(DesiredState).map_err(raise)
+    }
+
     /// What was left out of the input, one line each.
     #[getter]
     fn notes(&self) -> Vec<String> {
@@ -48,6 +77,17 @@ impl DesiredState {
     fn __repr__(&self) -> String {
         format!("<ctnetlink.DesiredState of {} service ports>", self.0.services().len())
     }
+}
+
+/// `(address, port)`, or `(address, port, serving)`.
+fn endpoint(backend: &Bound<'_, PyAny>) -> PyResult<Endpoint> {
+    let (address, port, serving) = match backend.extract::<(IpAddr, u16, bool)>() {
+        Ok(all) => all,
+        Err(_) => {
+            backend.extract::<(IpAddr, u16)>().map(|(address, port)| (address, port, true))?
+        }
+    };
+    Ok(Endpoint::new((address, port).into()).serving(serving))
 }
 
 /// `str` and `bytes` are JSON, a path-like or a file object is a file. With what errors should say

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use ctnetlink::Profile;
+use ctnetlink::{Canceller, Profile};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -55,7 +55,10 @@ fn seconds(keyword: &str, value: f64) -> PyResult<Duration> {
 
 /// Removes stale entries again and again; the cost of a run follows what has changed.
 #[pyclass(frozen, module = "ctnetlink", name = "Reconciler")]
-pub(crate) struct Reconciler(Mutex<ctnetlink::Reconciler>);
+pub(crate) struct Reconciler {
+    inner: Mutex<ctnetlink::Reconciler>,
+    canceller: Canceller,
+}
 
 #[pymethods]
 impl Reconciler {
@@ -82,23 +85,30 @@ impl Reconciler {
             .defer_recheck(defer_recheck)
             .min_interval(seconds("min_interval", min_interval)?)
             .grace(seconds("grace", grace)?);
-        Ok(Reconciler(Mutex::new(reconciler)))
+        let canceller = reconciler.canceller();
+        Ok(Reconciler { inner: Mutex::new(reconciler), canceller })
     }
 
     /// Make the table agree with a desired state; nothing is sent if nothing can be stale.
     fn run(&self, py: Python<'_>, ct: &Conntrack, desired: &DesiredState) -> PyResult<Report> {
-        ct.detached(py, |ct| lock(&self.0).run(ct, &desired.0)).map(Report)
+        ct.detached(py, |ct| lock(&self.inner).run(ct, &desired.0)).map(Report)
     }
 
     /// Make the next run look at everything, as the first one does.
-    fn look_at_everything(&self) {
-        lock(&self.0).look_at_everything();
+    fn look_at_everything(&self, py: Python<'_>) {
+        py.detach(|| lock(&self.inner).look_at_everything());
     }
 
-    /// Seconds until there is something to do even if the desired state does not change.
+    /// End the run that is under way, or else the next one; from any thread.
+    fn cancel(&self) {
+        self.canceller.cancel();
+    }
+
+    /// Seconds until there is something to do even if the desired state does not change. Waits for
+    /// a run that is under way.
     #[getter]
-    fn due(&self) -> Option<f64> {
-        let due = lock(&self.0).due()?;
+    fn due(&self, py: Python<'_>) -> Option<f64> {
+        let due = py.detach(|| lock(&self.inner).due())?;
         Some(due.saturating_duration_since(Instant::now()).as_secs_f64())
     }
 }

@@ -67,8 +67,13 @@ impl Report {
         let sum = |figure: fn(&ctnetlink::FamilyReport) -> u64| -> u64 {
             self.0.families.iter().map(figure).sum()
         };
+        let sent = match (self.0.postponed, self.0.nothing_changed) {
+            (true, _) => " postponed",
+            (_, true) => " nothing_changed",
+            _ => "",
+        };
         format!(
-            "<ctnetlink.Report {} scanned={} stale={} deleted={} already_gone={} failed={}>",
+            "<ctnetlink.Report {}{sent} scanned={} stale={} deleted={} already_gone={} failed={}>",
             self.0.profile,
             sum(|f| f.scanned),
             sum(|f| f.stale),

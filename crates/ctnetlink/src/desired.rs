@@ -225,24 +225,6 @@ impl DesiredState {
             .flat_map(|service| service.frontends().chain(self.node_frontends(service)))
     }
 
-    /// The same, with these endpoints serving.
-    pub(crate) fn with_serving(
-        &self,
-        mut chosen: impl FnMut(&ServiceKey, &Endpoint) -> bool,
-    ) -> DesiredState {
-        let mut services = self.0.services.clone();
-        for service in &mut services {
-            for endpoint in &mut service.endpoints {
-                if chosen(&service.key, endpoint) {
-                    endpoint.serving = Some(true);
-                }
-            }
-        }
-        let State { node_addresses, notes, .. } = &*self.0;
-        let (node_addresses, notes) = (node_addresses.clone(), notes.clone());
-        DesiredState(Arc::new(State { services, node_addresses, notes }))
-    }
-
     /// A service's node port at each node address of a family the service exists in.
     pub(crate) fn node_frontends(&self, service: &ServicePort) -> impl Iterator<Item = Frontend> {
         let node_addresses = if service.node_port.is_some() { self.node_addresses() } else { &[] };
@@ -302,7 +284,9 @@ impl DesiredStateBuilder {
         self.frontend(Protocol::SCTP, address.into(), port)
     }
 
-    fn frontend(mut self, protocol: Protocol, address: IpAddr, port: u16) -> Self {
+    /// A frontend of any protocol with ports; see [`udp`](Self::udp).
+    #[must_use]
+    pub fn frontend(mut self, protocol: Protocol, address: IpAddr, port: u16) -> Self {
         self.close();
         let key = ServiceKey {
             namespace: String::new(),

@@ -1,65 +1,95 @@
 //! Endpoints that have stopped serving, and how long their flows are kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::desired::{DesiredState, ServiceKey};
+use crate::verdict::Scope;
 
-/// Memory of endpoints that are listed and do not serve: pure state, no I/O.
+/// Memory of endpoints that are listed and have stopped serving: pure state, no I/O.
 ///
 /// A readiness probe that fails for a moment ends every flow of its endpoint at once
-/// (kubernetes#137986, #108523). An endpoint in its grace time counts as serving. One that is no
+/// (kubernetes#137986, #108523). The flows of an endpoint in its grace time are kept. One that is no
 /// longer listed has none: its address may be another pod's by now.
 #[derive(Debug, Default)]
 pub(crate) struct Grace {
     pub(crate) length: Duration,
-    /// Since when each has been seen not to serve.
-    since: HashMap<(ServiceKey, SocketAddr), Instant>,
+    /// The state seen last: who has been serving.
+    seen: DesiredState,
+    /// When each was first seen not to serve any more.
+    since: HashMap<ServiceKey, HashMap<SocketAddr, Instant>>,
 }
 
-/// What the grace time makes of a desired state.
-#[derive(Debug)]
+/// Endpoints in their grace time.
+#[derive(Debug, Default)]
 pub(crate) struct Spared {
-    /// The state, with the endpoints in their grace time serving.
-    pub(crate) desired: DesiredState,
-    /// How many those are.
-    pub(crate) endpoints: usize,
+    endpoints: HashMap<ServiceKey, HashSet<SocketAddr>>,
     /// When the first of them ends.
     pub(crate) ends: Option<Instant>,
 }
 
+impl Spared {
+    pub(crate) fn contains(&self, service: &ServiceKey, endpoint: SocketAddr) -> bool {
+        self.endpoints.get(service).is_some_and(|endpoints| endpoints.contains(&endpoint))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.endpoints.values().map(HashSet::len).sum()
+    }
+}
+
 impl Grace {
-    /// The memory after a look at this state: who does not serve, and since when.
-    pub(crate) fn after(&self, desired: &DesiredState, now: Instant) -> Grace {
-        let mut since = HashMap::new();
-        if !self.length.is_zero() {
-            for service in desired.services() {
-                for endpoint in service.endpoints.iter().filter(|endpoint| !endpoint.serves()) {
-                    let who = (service.key.clone(), endpoint.address);
-                    let first = self.since.get(&who).copied().unwrap_or(now);
-                    since.insert(who, first);
+    #[cfg(test)]
+    pub(crate) fn of(length: Duration) -> Grace {
+        Grace { length, ..Grace::default() }
+    }
+
+    /// As if this state had just been seen.
+    pub(crate) fn after_state(self, seen: DesiredState) -> Grace {
+        Grace { seen, ..self }
+    }
+
+    /// The memory after a look at this state.
+    pub(crate) fn after(&self, desired: &DesiredState, scope: &Scope, now: Instant) -> Grace {
+        if self.length.is_zero() {
+            return Grace::default();
+        }
+        let in_scope = |protocol| scope.protocols.contains(&protocol);
+        let before: HashMap<_, _> = self.seen.services().iter().map(|s| (&s.key, s)).collect();
+        let mut since: HashMap<ServiceKey, HashMap<_, _>> = HashMap::new();
+        for service in desired.services().iter().filter(|s| in_scope(s.key.protocol)) {
+            for endpoint in service.endpoints.iter().filter(|e| !scope.profile.serves(e)) {
+                let earlier = self.since.get(&service.key).and_then(|s| s.get(&endpoint.address));
+                let has_served = || {
+                    before.get(&service.key).is_some_and(|before| {
+                        let mut same = before.endpoints.iter();
+                        same.any(|e| e.address == endpoint.address && scope.profile.serves(e))
+                    })
+                };
+                let first = earlier.copied().or_else(|| has_served().then_some(now));
+                if let Some(first) = first {
+                    let endpoints = since.entry(service.key.clone()).or_default();
+                    endpoints.insert(endpoint.address, first);
                 }
             }
         }
-        Grace { length: self.length, since }
+        Grace { length: self.length, seen: desired.clone(), since }
     }
 
-    /// Applies the grace time to the state it has just looked at.
-    pub(crate) fn spare(&self, desired: &DesiredState, now: Instant) -> Spared {
-        // A grace time beyond the end of the clock does not end.
-        let end = |since: &Instant| since.checked_add(self.length);
-        let is_spared = |since: &Instant| end(since).is_none_or(|end| now < end);
-        let spared = || self.since.values().filter(|since| is_spared(since));
-        let (endpoints, ends) = (spared().count(), spared().filter_map(end).min());
-        let desired = match endpoints {
-            0 => desired.clone(),
-            _ => desired.with_serving(|service, endpoint| {
-                let who = (service.clone(), endpoint.address);
-                !endpoint.serves() && self.since.get(&who).is_some_and(is_spared)
-            }),
-        };
-        Spared { desired, endpoints, ends }
+    /// Who is in the grace time.
+    pub(crate) fn spared(&self, now: Instant) -> Spared {
+        let mut spared = Spared::default();
+        for (service, endpoints) in &self.since {
+            for (endpoint, since) in endpoints {
+                let end = *since + self.length;
+                if now < end {
+                    spared.endpoints.entry(service.clone()).or_default().insert(*endpoint);
+                    spared.ends = Some(spared.ends.map_or(end, |ends| ends.min(end)));
+                }
+            }
+        }
+        spared
     }
 }
 
@@ -67,55 +97,94 @@ impl Grace {
 mod tests {
     use super::*;
     use crate::desired::Endpoint;
+    use crate::proto::Protocol;
+    use crate::verdict::Profile;
     use std::net::IpAddr;
 
     const A: &str = "10.244.1.1:53";
     const B: &str = "10.244.1.2:53";
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn state(endpoints: &[(&str, bool)]) -> DesiredState {
         let vip: IpAddr = "10.96.0.10".parse().unwrap();
         let endpoints = endpoints
             .iter()
-            .map(|(address, serving)| Endpoint::new(address.parse().unwrap()).ready(*serving));
+            .map(|(address, ready)| Endpoint::new(address.parse().unwrap()).ready(*ready));
         DesiredState::builder().udp(vip, 53).backends(endpoints).build().unwrap()
     }
 
-    fn serving(spared: &Spared) -> Vec<String> {
-        let endpoints = spared.desired.services()[0].endpoints.iter();
-        endpoints.filter(|e| e.serves()).map(|e| e.address.to_string()).collect()
+    struct Look {
+        grace: Grace,
+        scope: Scope,
+        start: Instant,
+    }
+
+    impl Look {
+        fn new(profile: Profile) -> Look {
+            let grace = Grace::of(10 * SECOND);
+            let scope = Scope { profile, ..Scope::default() };
+            Look { grace, scope, start: Instant::now() }
+        }
+
+        /// Who is spared after a look so many seconds from the start, and when the first ends.
+        fn at(&mut self, second: u32, endpoints: &[(&str, bool)]) -> (Vec<String>, Option<u64>) {
+            let (desired, now) = (state(endpoints), self.start + second * SECOND);
+            self.grace = self.grace.after(&desired, &self.scope, now);
+            let spared = self.grace.spared(now);
+            let key = &desired.services()[0].key;
+            let all = [A, B].map(str::to_owned);
+            let names = all.into_iter().filter(|a| spared.contains(key, a.parse().unwrap()));
+            let names: Vec<_> = names.collect();
+            assert_eq!(names.len(), spared.len());
+            (names, spared.ends.map(|ends| (ends - self.start).as_secs()))
+        }
+    }
+
+    fn spared(names: &[&str], ends: impl Into<Option<u64>>) -> (Vec<String>, Option<u64>) {
+        (names.iter().map(ToString::to_string).collect(), ends.into())
     }
 
     #[test]
-    fn an_endpoint_is_spared_from_when_it_was_first_seen_not_to_serve() {
-        let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let mut grace = Grace { length: 10 * second, ..Grace::default() };
-        let mut look = |endpoints: &[(&str, bool)], at: u32| {
-            let (desired, now) = (state(endpoints), start + at * second);
-            grace = grace.after(&desired, now);
-            grace.spare(&desired, now)
-        };
-        assert_eq!(look(&[(A, true), (B, true)], 0).endpoints, 0);
-        let spared = look(&[(A, true), (B, false)], 5);
-        assert_eq!((serving(&spared), spared.endpoints), (vec![A.into(), B.into()], 1));
-        assert_eq!(spared.ends, Some(start + 15 * second));
-        let spared = look(&[(A, false), (B, false)], 14);
-        assert_eq!((spared.endpoints, spared.ends), (2, Some(start + 15 * second)));
-        let spared = look(&[(A, false), (B, false)], 15);
-        assert_eq!((serving(&spared), spared.ends), (vec![A.into()], Some(start + 24 * second)));
+    fn an_endpoint_is_spared_from_when_it_was_first_seen_not_to_serve_any_more() {
+        let mut look = Look::new(Profile::Strict);
+        assert_eq!(look.at(0, &[(A, true), (B, true)]), spared(&[], None));
+        assert_eq!(look.at(5, &[(A, true), (B, false)]), spared(&[B], 15));
+        assert_eq!(look.at(14, &[(A, false), (B, false)]), spared(&[A, B], 15));
+        assert_eq!(look.at(15, &[(A, false), (B, false)]), spared(&[A], 24));
         // One that served again begins anew; one that is not listed has no grace.
-        look(&[(A, true), (B, true)], 16);
-        assert_eq!(look(&[(B, false)], 17).ends, Some(start + 27 * second));
-        let spared = look(&[(A, true)], 18);
-        assert_eq!((serving(&spared), spared.ends), (vec![A.into()], None));
+        look.at(16, &[(A, true), (B, true)]);
+        assert_eq!(look.at(17, &[(B, false)]), spared(&[B], 27));
+        assert_eq!(look.at(18, &[(A, true)]), spared(&[], None));
+        assert_eq!(
+            look.at(19, &[(A, true), (B, false)]),
+            spared(&[], None),
+            "has not served since"
+        );
     }
 
     #[test]
-    fn without_a_grace_time_nothing_is_spared_or_remembered() {
-        let (desired, now) = (state(&[(A, false)]), Instant::now());
-        let grace = Grace::default().after(&desired, now);
-        assert!(grace.since.is_empty() && serving(&grace.spare(&desired, now)).is_empty());
-        let for_ever = Grace { length: Duration::MAX, ..Grace::default() }.after(&desired, now);
-        let spared = for_ever.spare(&desired, now);
-        assert_eq!((spared.endpoints, spared.ends), (1, None));
+    fn an_endpoint_that_nobody_saw_serving_has_no_grace() {
+        let mut look = Look::new(Profile::Strict);
+        assert_eq!(look.at(0, &[(A, false)]), spared(&[], None), "at the start");
+        assert_eq!(look.at(1, &[(A, false), (B, false)]), spared(&[], None), "a pod starts");
+        let mut look = Look::new(Profile::Strict);
+        look.grace = look.grace.after_state(state(&[(A, true)]));
+        assert_eq!(look.at(0, &[(A, false)]), spared(&[A], 10), "an earlier process saw it");
+    }
+
+    #[test]
+    fn what_is_not_judged_is_not_spared() {
+        let mut tcp_only = Look::new(Profile::Strict);
+        tcp_only.scope.protocols = vec![Protocol::TCP];
+        tcp_only.at(0, &[(A, true)]);
+        assert_eq!(tcp_only.at(1, &[(A, false)]), spared(&[], None));
+        // There an endpoint that is not ready serves, unless it says otherwise.
+        let mut kube_proxy = Look::new(Profile::KubeProxy);
+        kube_proxy.at(0, &[(A, true)]);
+        assert_eq!(kube_proxy.at(1, &[(A, false)]), spared(&[], None));
+        let mut without = Look::new(Profile::Strict);
+        without.grace.length = Duration::ZERO;
+        without.at(0, &[(A, true)]);
+        assert_eq!(without.at(1, &[(A, false)]), spared(&[], None));
     }
 }

@@ -32,8 +32,9 @@ impl History {
         self.previous = Some(desired.clone());
     }
 
-    /// Takes note of a state that no run was made for: what the last run was about stays, and
-    /// `strict` remembers the frontends of both.
+    /// Takes note of a state whose run has left something to do (it was postponed, or its re-check
+    /// is still to come): what the last run was about stays, and `strict` remembers the frontends of
+    /// both.
     pub(crate) fn postpone(&mut self, desired: &DesiredState) {
         self.removed.extend(desired.frontends());
     }

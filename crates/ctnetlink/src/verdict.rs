@@ -13,6 +13,7 @@ use crate::desired::{DesiredState, Endpoint, Frontend, ServicePort};
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::flow::Flow;
+use crate::grace::Spared;
 use crate::history::History;
 use crate::proto::Protocol;
 use crate::tuple::Family;
@@ -33,6 +34,16 @@ pub enum Profile {
     /// node ports match whatever the destination address, and of two services that share a
     /// frontend the last one wins.
     KubeProxy,
+}
+
+impl Profile {
+    /// Whether an endpoint serves, as this profile reads what is not said.
+    pub(crate) fn serves(self, endpoint: &Endpoint) -> bool {
+        match self {
+            Profile::Strict => endpoint.serves(),
+            Profile::KubeProxy => endpoint.serving.unwrap_or(true),
+        }
+    }
 }
 
 impl fmt::Display for Profile {
@@ -162,10 +173,13 @@ struct FamilyRules {
     node_addresses: Vec<IpAddr>,
 }
 
-/// The serving endpoints of a frontend, sorted.
+/// The endpoints of a frontend whose flows are valid.
 #[derive(Debug, Default)]
 struct Backends {
-    serving: Vec<SocketAddr>,
+    /// Those that serve and those in their grace time, sorted.
+    valid: Vec<SocketAddr>,
+    /// Some of them serve, so that the rules of the packet filter translate.
+    served: bool,
     /// No live service owns the frontend.
     removed: bool,
 }
@@ -179,6 +193,16 @@ struct Entry {
 impl Rules {
     /// Compiles the rules for a desired state, given what earlier ones left to clean up.
     pub fn new(desired: &DesiredState, history: &History, scope: &Scope) -> Rules {
+        Rules::sparing(desired, history, scope, &Spared::default())
+    }
+
+    /// The same, with endpoints whose flows are kept although they do not serve.
+    pub(crate) fn sparing(
+        desired: &DesiredState,
+        history: &History,
+        scope: &Scope,
+        spared: &Spared,
+    ) -> Rules {
         let mut rules = Rules {
             scope: scope.clone(),
             ipv4: FamilyRules::default(),
@@ -186,27 +210,24 @@ impl Rules {
             node_ports_judged: true,
         };
         match scope.profile {
-            Profile::Strict => rules.fill_strict(desired, history),
-            Profile::KubeProxy => rules.fill_kube_proxy(desired, history),
+            Profile::Strict => rules.fill_strict(desired, history, spared),
+            Profile::KubeProxy => rules.fill_kube_proxy(desired, history, spared),
         }
         for family in [&mut rules.ipv4, &mut rules.ipv6] {
             for backends in family.frontends.values_mut().chain(family.node_ports.values_mut()) {
-                backends.serving.sort_unstable();
-                backends.serving.dedup();
+                backends.valid.sort_unstable();
+                backends.valid.dedup();
             }
         }
         rules
     }
 
-    fn fill_strict(&mut self, desired: &DesiredState, history: &History) {
+    fn fill_strict(&mut self, desired: &DesiredState, history: &History, spared: &Spared) {
         for service in self.in_scope(desired) {
             for frontend in service.frontends().chain(desired.node_frontends(service)) {
-                let backends = self.family_mut(frontend.family()).frontends.entry(frontend);
-                backends.or_default().serving.extend(serving(
-                    service,
-                    frontend.family(),
-                    Endpoint::serves,
-                ));
+                let family = frontend.family();
+                let backends = self.family_mut(family).frontends.entry(frontend).or_default();
+                backends.extend(service, family, Profile::Strict, spared);
             }
             // A node port nobody can find is not judged, and the report has to say so.
             let judged = |family| {
@@ -228,7 +249,7 @@ impl Rules {
         }
     }
 
-    fn fill_kube_proxy(&mut self, desired: &DesiredState, history: &History) {
+    fn fill_kube_proxy(&mut self, desired: &DesiredState, history: &History, spared: &Spared) {
         for frontend in history.frontends_of_vanished_keys(desired) {
             if self.scope.protocols.contains(&frontend.protocol) {
                 let backends = Backends { removed: true, ..Backends::default() };
@@ -236,20 +257,23 @@ impl Rules {
             }
         }
         for service in self.in_scope(desired) {
+            let backends_in = |family| {
+                let mut backends = Backends::default();
+                backends.extend(service, family, Profile::KubeProxy, spared);
+                backends
+            };
             for frontend in service.frontends() {
-                let serving = serving(service, frontend.family(), kube_proxy_serves);
-                let backends = Backends { serving: serving.collect(), removed: false };
+                let backends = backends_in(frontend.family());
                 self.family_mut(frontend.family()).frontends.insert(frontend, backends);
             }
             for family in Family::ALL {
                 let (Some(port), true) = (service.node_port, service.exists_in(family)) else {
                     continue;
                 };
-                let serving: Vec<_> = serving(service, family, kube_proxy_serves).collect();
+                let backends = backends_in(family);
                 // Without an address test an empty set would delete every flow to that port
                 // number, so kube-proxy does not register it.
-                if !serving.is_empty() {
-                    let backends = Backends { serving, removed: false };
+                if backends.served {
                     let key = (service.key.protocol, port);
                     self.family_mut(family).node_ports.insert(key, backends);
                 }
@@ -307,10 +331,10 @@ impl Rules {
         let rules = self.family(family);
         let mut cover = Cover::default();
         for frontend in rules.frontends.keys() {
-            cover.extend(frontend);
+            cover.extend(frontend, None);
         }
         for (protocol, port) in rules.node_ports.keys() {
-            cover.extend_any_address(*protocol, *port);
+            cover.extend_any_address(*protocol, *port, None);
         }
         self.filter_of(family, &cover)
     }
@@ -340,6 +364,9 @@ impl Rules {
         }
         if let Common::One(port) = cover.port {
             filter = filter & Filter::orig_dst_port(port);
+        }
+        if let Common::One(address) = cover.backend {
+            filter = filter & Filter::reply_src(address);
         }
         Some(filter)
     }
@@ -383,15 +410,26 @@ impl FamilyRules {
 }
 
 impl Backends {
+    fn extend(&mut self, service: &ServicePort, family: Family, profile: Profile, spared: &Spared) {
+        let own = |e: &&Endpoint| Family::of(e.address.ip()) == family;
+        for endpoint in service.endpoints.iter().filter(own) {
+            let serves = profile.serves(endpoint);
+            self.served |= serves;
+            if serves || spared.contains(&service.key, endpoint.address) {
+                self.valid.push(endpoint.address);
+            }
+        }
+    }
+
     fn serve(&self, backend: SocketAddr) -> bool {
-        self.serving.binary_search(&backend).is_ok()
+        self.valid.binary_search(&backend).is_ok()
     }
 
     /// Why a backend that does not serve is stale.
     fn reason(&self, entry: &Entry) -> Reason {
         let address = entry.backend.ip();
-        let first = self.serving.partition_point(|serving| serving.ip() < address);
-        let same_address = self.serving.get(first).is_some_and(|s| s.ip() == address);
+        let first = self.valid.partition_point(|valid| valid.ip() < address);
+        let same_address = self.valid.get(first).is_some_and(|valid| valid.ip() == address);
         if self.removed {
             Reason::FrontendRemoved
         } else if entry.untranslated() {
@@ -410,33 +448,19 @@ impl Entry {
     }
 }
 
-/// Serving absent = true.
-fn kube_proxy_serves(endpoint: &Endpoint) -> bool {
-    endpoint.serving.unwrap_or(true)
-}
-
-fn serving(
-    service: &ServicePort,
-    family: Family,
-    serves: fn(&Endpoint) -> bool,
-) -> impl Iterator<Item = SocketAddr> {
-    service
-        .endpoints
-        .iter()
-        .filter(move |endpoint| serves(endpoint) && Family::of(endpoint.address.ip()) == family)
-        .map(|endpoint| endpoint.address)
-}
-
 mod change;
 
 pub(crate) use self::change::Change;
 
-/// What a set of frontends has in common, field by field; of constant size.
+/// What a set of frontends has in common, field by field, and the backends concerned; of constant
+/// size.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cover {
     protocol: Common<Protocol>,
     address: Common<IpAddr>,
     port: Common<u16>,
+    /// Address of the backend; `Several` also where any may be concerned.
+    backend: Common<IpAddr>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -458,24 +482,35 @@ impl<T: PartialEq> Common<T> {
 }
 
 impl Cover {
-    /// An entry toward some frontend.
+    /// The frontend of an entry, with all its backends.
     pub(crate) fn add<B: AsRef<[u8]>>(&mut self, flow: &Flow<B>) {
         let orig = flow.orig().destination();
-        self.extend(&Frontend { address: orig.ip(), port: orig.port(), protocol: flow.protocol() });
+        let (address, port, protocol) = (orig.ip(), orig.port(), flow.protocol());
+        self.extend(&Frontend { address, port, protocol }, None);
     }
 
-    fn extend(&mut self, frontend: &Frontend) {
-        self.protocol.extend(frontend.protocol);
+    /// A frontend, and which backend of it; `None` for any.
+    fn extend(&mut self, frontend: &Frontend, backend: Option<IpAddr>) {
         self.address.extend(frontend.address);
-        self.port.extend(frontend.port);
+        self.extend_all_but_address(frontend.protocol, frontend.port, backend);
     }
 
-    fn extend_any_address(&mut self, protocol: Protocol, port: u16) {
-        self.protocol.extend(protocol);
+    fn extend_any_address(&mut self, protocol: Protocol, port: u16, backend: Option<IpAddr>) {
         self.address = Common::Several;
+        self.extend_all_but_address(protocol, port, backend);
+    }
+
+    fn extend_all_but_address(&mut self, protocol: Protocol, port: u16, backend: Option<IpAddr>) {
+        self.protocol.extend(protocol);
         self.port.extend(port);
+        match backend {
+            Some(backend) => self.backend.extend(backend),
+            None => self.backend = Common::Several,
+        }
     }
 }
 
+#[cfg(test)]
+mod naive;
 #[cfg(test)]
 mod tests;

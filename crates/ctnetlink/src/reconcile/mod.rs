@@ -23,19 +23,21 @@ use crate::verdict::{Change, Cover, Profile, Rules, Scope};
 
 /// How long after the first pass the re-check runs, unless told otherwise.
 const RECHECK_DELAY: Duration = Duration::from_millis(100);
+/// As good as for ever, and far from the end of the clock.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Removes the entries that are stale with respect to a desired state, and only those.
 ///
 /// The first run makes one pass over the table per family (none for a family without frontends),
 /// filtered in the kernel to what could be stale. From then on the cost follows the change: a run
-/// looks only at frontends that are new, have vanished, have lost a backend or gone from none to
-/// some, and where there are none, sends nothing. After anything failed, and when
-/// [asked](Reconciler::look_at_everything), it looks at everything again.
+/// looks only at frontends that are new, have vanished, have lost a backend (then only at the flows to
+/// that one) or gone from none to some, and where there are none, sends nothing. After anything
+/// failed, and when [asked](Reconciler::look_at_everything), it looks at everything again. With
+/// [`Conntrack::capabilities`] asked once, the kernel filters by all of that.
 ///
 /// Both families are walked at once, IPv6 in a thread that ends with the pass. Nothing is collected:
-/// memory does not depend on the size of the table. A stale entry is deleted
-/// by its reply tuple, zone and id as dumped, so that one which was re-created toward a live backend
-/// in the meantime survives.
+/// memory does not depend on the size of the table. A stale entry is deleted by its reply tuple, zone
+/// and id as dumped, so that one which was re-created toward a live backend in the meantime survives.
 ///
 /// If a pass deleted anything, one more follows after a short delay, narrowed to the frontends
 /// concerned: an entry whose first packet was in flight when the rules changed is in no dump until
@@ -55,29 +57,38 @@ const RECHECK_DELAY: Duration = Duration::from_millis(100);
 /// # Ok(()) }
 /// ```
 ///
-/// A daemon keeps one, hands it the newest state, and comes back when something is [due](Self::due):
+/// A daemon keeps one, hands it every state that the packet filter got rules for, and comes back when
+/// something is [due](Self::due):
 ///
 /// ```no_run
 /// # use std::time::{Duration, Instant};
 /// # use std::sync::mpsc::{Receiver, RecvTimeoutError};
 /// # use ctnetlink::{Conntrack, DesiredState, Profile, Reconciler};
-/// fn daemon(ct: &Conntrack, states: Receiver<DesiredState>) -> ctnetlink::Result<()> {
+/// # fn write_rules(_: &DesiredState) {}
+/// fn daemon(ct: &Conntrack, states: Receiver<DesiredState>) {
 ///     let mut reconciler = Reconciler::new(Profile::Strict)
 ///         .defer_recheck(true)
 ///         .min_interval(Duration::from_secs(1));
-///     let Ok(mut desired) = states.recv() else { return Ok(()) };
+///     let Ok(mut desired) = states.recv() else { return };
+///     write_rules(&desired);
 ///     loop {
-///         println!("{}", reconciler.run(ct, &desired)?);
+///         match reconciler.run(ct, &desired) {
+///             Ok(report) => println!("{report}"),
+///             Err(error) => eprintln!("{error}"), // it is due again in a second
+///         }
 ///         let next = match reconciler.due() {
 ///             Some(due) => states.recv_timeout(due.saturating_duration_since(Instant::now())),
 ///             None => states.recv().map_err(RecvTimeoutError::from),
 ///         };
-///         desired = match next {
-///             // What came in the meantime is one change.
-///             Ok(newer) => states.try_iter().last().unwrap_or(newer),
-///             Err(RecvTimeoutError::Timeout) => desired, // something is due
-///             Err(RecvTimeoutError::Disconnected) => return Ok(()),
-///         };
+///         match next {
+///             Ok(newer) => {
+///                 // What came in the meantime is one change, unless rules were written for it.
+///                 desired = states.try_iter().last().unwrap_or(newer);
+///                 write_rules(&desired);
+///             }
+///             Err(RecvTimeoutError::Timeout) => {} // something is due
+///             Err(RecvTimeoutError::Disconnected) => return,
+///         }
 ///     }
 /// }
 /// ```
@@ -102,8 +113,8 @@ type ProgressCallback = dyn FnMut(&Progress) + Send;
 pub struct Canceller(Arc<AtomicBool>);
 
 impl Canceller {
-    /// Ends the run that is under way, or else the next one. What it has judged until then is dealt
-    /// with; [`FamilyReport::error`] says that it was cancelled, and the run after looks at
+    /// Ends the run that is under way, or else the next one that looks at the table. What it has
+    /// judged until then is dealt with; [`FamilyReport::error`] says that it was cancelled, and the run after looks at
     /// everything.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
@@ -168,14 +179,16 @@ impl Reconciler {
     /// Delay before the second pass; `None` for no second pass.
     #[must_use]
     pub fn recheck(mut self, delay: Option<Duration>) -> Self {
-        self.schedule.recheck_delay = delay;
+        self.schedule.recheck_delay = delay.map(|delay| delay.min(LONGEST));
         self
     }
 
     /// The least time from the end of one run that looked at the table to the start of the next; 0
     /// unless told otherwise. A run that comes sooner sends nothing and
-    /// [says so](Report::postponed); what changes until the interval is over is one change.
-    /// [`due`](Reconciler::due) says when it is over.
+    /// [says so](Report::postponed). What changes until the interval is over is one change, in which
+    /// the states in between count, because clients have made entries by their rules. (Of vanished
+    /// services the profile `kube-proxy` knows those of the last run only.)
+    /// [`due`](Reconciler::due) says when the interval is over. Dry runs do not wait.
     ///
     /// ```
     /// # use ctnetlink::{Profile, Reconciler};
@@ -186,28 +199,28 @@ impl Reconciler {
     /// ```
     #[must_use]
     pub fn min_interval(mut self, interval: Duration) -> Self {
-        self.schedule.min_interval = interval;
+        self.schedule.min_interval = interval.min(LONGEST);
         self
     }
 
-    /// How long an endpoint that is listed and does not serve still counts as serving, from the
-    /// first run that saw it so; 0 unless told otherwise. A readiness probe that fails for a moment
-    /// then ends no flow (kubernetes#137986). An endpoint that is no longer listed has no grace:
-    /// its address may be another pod's. In a dry run a grace time begins anew, unless an earlier
-    /// run saw its beginning.
+    /// How long the flows of an endpoint that has stopped serving are kept, from the first run that
+    /// saw it so; 0 unless told otherwise. A readiness probe that fails for a moment then ends no
+    /// flow (kubernetes#137986). There is none for an endpoint that is no longer listed, because its
+    /// address may be another pod's, nor for one that no earlier run (or
+    /// [`previous`](Reconciler::previous) state) has seen serving.
     ///
     /// When one ends is part of [`due`](Reconciler::due).
     #[must_use]
     pub fn grace(mut self, time: Duration) -> Self {
-        self.grace.length = time;
+        self.grace.length = time.min(LONGEST);
         self
     }
 
     /// Does not wait for the second pass: it is left to the next run that comes late enough, whether
     /// something has changed by then or not. [`due`](Reconciler::due) says when.
     ///
-    /// For a daemon, which has better things to do than to wait. It calls [`run`](Reconciler::run)
-    /// with the newest state whenever it likes: what changed in between is one change.
+    /// For a daemon, which has better things to do than to wait. What changed from one
+    /// [`run`](Reconciler::run) to the next is one change.
     #[must_use]
     pub fn defer_recheck(mut self, deferred: bool) -> Self {
         self.deferred = deferred;
@@ -215,9 +228,13 @@ impl Reconciler {
     }
 
     /// When to run again even if the desired state has not changed: a deferred second pass, a run
-    /// that was postponed, the end of a grace time. `None` if nothing is waiting.
+    /// that was postponed or has failed (in a second), the end of a grace time. `None` if nothing is
+    /// waiting, and for dry runs.
     pub fn due(&self) -> Option<Instant> {
-        self.schedule.due(self.grace_ends)
+        match self.dry_run {
+            true => None,
+            false => self.schedule.due(self.grace_ends),
+        }
     }
 
     /// Makes the next run look at everything, as the first one does.
@@ -229,6 +246,7 @@ impl Reconciler {
     /// vanished are cleaned.
     #[must_use]
     pub fn previous(mut self, previous: DesiredState) -> Self {
+        self.grace = self.grace.after_state(previous.clone());
         self.history = History::after(previous);
         self
     }
@@ -245,8 +263,9 @@ impl Reconciler {
         self.canceller.clone()
     }
 
-    /// Calls back every few thousand entries and at the end of each pass, one call at a time; those
-    /// for IPv4 and IPv6 alternate, because both are walked at once.
+    /// Calls back every few thousand entries and at the end of each pass, one call at a time. Both
+    /// families are walked at once: their calls interleave, and those for IPv6 can come from another
+    /// thread. A callback that has panicked is not called again.
     #[must_use]
     pub fn on_progress(mut self, callback: impl FnMut(&Progress) + Send + 'static) -> Self {
         self.progress = Mutex::new(Some(Box::new(callback)));
@@ -262,19 +281,22 @@ impl Reconciler {
     /// [`FamilyReport::failures`].
     pub fn run(&mut self, ct: &Conntrack, desired: &DesiredState) -> Result<Report> {
         let report = self.run_once(ct, desired);
-        self.canceller.0.store(false, Ordering::Relaxed);
+        // A run that sends nothing cannot be cancelled: the one after is.
+        if !report.as_ref().is_ok_and(|report| report.nothing_changed || report.postponed) {
+            self.canceller.0.store(false, Ordering::Relaxed);
+        }
         report
     }
 
     fn run_once(&mut self, ct: &Conntrack, desired: &DesiredState) -> Result<Report> {
         let started = Instant::now();
-        let grace = self.grace.after(desired, started);
-        let spared = grace.spare(desired, started);
+        let grace = self.grace.after(desired, &self.scope, started);
+        let spared = grace.spared(started);
         if !self.dry_run {
             self.grace = grace;
             self.grace_ends = spared.ends;
         }
-        let rules = Rules::new(&spared.desired, &self.history, &self.scope);
+        let rules = Rules::sparing(desired, &self.history, &self.scope, &spared);
         let mut families = Family::ALL.map(FamilyReport::new);
         let work = match self.dry_run {
             true => Work::everything(),
@@ -295,7 +317,7 @@ impl Reconciler {
             // What this state has lost is to be cleaned by a later run.
             if !self.dry_run {
                 self.history.record(desired, false);
-                self.schedule.done(rules, &work, false, Change::nothing(), Instant::now());
+                self.schedule.done(rules, work, false, Change::nothing(), Instant::now());
             }
             return Err(error);
         }
@@ -321,18 +343,19 @@ impl Reconciler {
             dry_run: self.dry_run,
             elapsed: started.elapsed(),
             node_ports_judged: rules.node_ports_judged(),
-            nothing_changed: work.at.is_nothing() && !work.postponed,
-            postponed: work.postponed,
-            in_grace: spared.endpoints,
+            nothing_changed: work.at.is_nothing() && !work.is_postponed(),
+            postponed: work.is_postponed(),
+            in_grace: spared.len(),
             families,
         };
         if !self.dry_run {
             let succeeded = report.succeeded();
-            match work.postponed {
+            self.schedule.done(rules, work, succeeded, found, Instant::now());
+            // A re-check judges by what was removed for the pass before.
+            match report.postponed || succeeded && self.schedule.awaits_recheck() {
                 true => self.history.postpone(desired),
                 false => self.history.record(desired, succeeded),
             }
-            self.schedule.done(rules, &work, succeeded, found, Instant::now());
         }
         Ok(report)
     }

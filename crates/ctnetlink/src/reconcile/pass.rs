@@ -1,6 +1,6 @@
 //! One streamed pass of judgement over the table, both families at once.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 
 use super::report::FamilyReport;
@@ -85,7 +85,8 @@ impl Pass<'_> {
     }
 
     fn tell(&self, report: &FamilyReport) {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        // A callback that has panicked is not called again.
+        let Ok(mut progress) = self.progress.lock() else { return };
         if let Some(callback) = &mut *progress {
             callback(&Progress {
                 family: report.family,

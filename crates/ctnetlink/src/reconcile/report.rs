@@ -31,12 +31,13 @@ pub struct Report {
     /// False if services have node ports but no node address of their family is known, so that
     /// flows to those ports were left alone.
     pub node_ports_judged: bool,
-    /// Nothing can have become stale since the run before, and nothing was sent.
+    /// No change since the run before can have made anything stale, and nothing was sent.
     pub nothing_changed: bool,
-    /// Something has changed, or is due, within the
-    /// [minimum interval](crate::Reconciler::min_interval): nothing was sent, nothing is forgotten.
+    /// There is something to do, and the [minimum interval](crate::Reconciler::min_interval) is not
+    /// over: nothing was sent, and a later run sees to it.
     pub postponed: bool,
-    /// Endpoints that do not serve and are in their [grace time](crate::Reconciler::grace).
+    /// Endpoints in their [grace time](crate::Reconciler::grace): they do not serve, and their flows
+    /// were kept.
     pub in_grace: usize,
     /// IPv4, then IPv6.
     pub families: [FamilyReport; 2],
