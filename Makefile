@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := conntrack nftables iproute2
 
-.PHONY: run test deps lint rust python examples bench fuzz cases churn kernels parity clean
+.PHONY: run test deps lint rust python examples bench fuzz cases churn kernels parity bench-peers clean
 
 ## The main job, on a private kube-like table.
 run:
@@ -93,6 +93,21 @@ CASES_PARITY ?= 500
 parity:
 	benches/peers/kube-proxy/build
 	cargo bench --locked --bench parity -- --cases $(CASES_PARITY)
+
+## The reconciler against a bare loop, kube-proxy's own code, the netlink library below it and
+## `conntrack -D`, at three sizes. Needs root (it raises nf_conntrack_max and puts it back), Go and
+## strace, 6 GB of memory, and half an hour. Rewrites the picture; see benches/RESULTS.md.
+BENCH_PEERS ?= --entries 100000,1000000,4000000 --raise-limit --svg $(CURDIR)/benches/reconcile.svg
+bench-peers:
+	@command -v strace >/dev/null || { \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y strace; \
+	    else \
+	        echo "bench-peers counts system calls with strace: install it" >&2; exit 1; \
+	    fi; \
+	}
+	benches/peers/kube-proxy/build
+	cargo bench --locked --bench reconcile -- $(BENCH_PEERS)
 
 clean:
 	cargo clean

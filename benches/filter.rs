@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot be made should stop")]
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ctnetlink::{Capabilities, Conntrack, Filter, KernelCriterion};
 use ctnetlink_benches::{Raised, argument, median};
@@ -16,18 +16,18 @@ use ctnetlink_testbed::netns;
 
 const FILTER: &str = "udp and orig dst port 53";
 
-fn ours(ct: &Conntrack, filter: &Filter) -> (Duration, u64) {
+fn ours(ct: &Conntrack, filter: &Filter) -> (f64, u64) {
     let started = Instant::now();
     let count = ct.dump(filter).unwrap().count().unwrap();
-    (started.elapsed(), count)
+    (started.elapsed().as_secs_f64(), count)
 }
 
-fn theirs() -> (Duration, u64) {
+fn theirs() -> (f64, u64) {
     let started = Instant::now();
     let output =
         Command::new("conntrack").args(["-L", "-p", "udp", "--dport", "53"]).output().unwrap();
     let count = output.stdout.iter().filter(|byte| **byte == b'\n').count();
-    (started.elapsed(), count as u64)
+    (started.elapsed().as_secs_f64(), count as u64)
 }
 
 fn main() {

@@ -4,17 +4,50 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
 
 /// Where the limit of entries is read and written.
 pub const LIMIT: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
+const BUCKETS: &str = "/proc/sys/net/netfilter/nf_conntrack_buckets";
 
-/// A raised `nf_conntrack_max`, put back when dropped. It is one value for the whole machine, and its
-/// file was opened in the initial namespace, where alone it can be written.
+/// A setting of the whole machine, put back when dropped. Its file was opened in the initial
+/// namespace, where alone it can be written.
+#[derive(Debug)]
+struct Setting {
+    path: &'static str,
+    file: File,
+    before: u32,
+}
+
+impl Setting {
+    fn open(path: &'static str) -> Setting {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        Setting { path, file, before: number(path) }
+    }
+
+    /// At the start of the file: behind it the kernel takes a number without a word and drops it.
+    fn write(&self, value: u32) {
+        self.file.write_all_at(value.to_string().as_bytes(), 0).unwrap();
+        // One value for all namespaces, so it can be read from this one.
+        assert_eq!(number(self.path), value, "{}", self.path);
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        self.write(self.before);
+    }
+}
+
+fn number(path: &str) -> u32 {
+    fs::read_to_string(path).unwrap().trim().parse().unwrap()
+}
+
+/// Room for more entries than the machine allows, for the time of a bench.
 #[derive(Debug)]
 pub struct Raised {
-    file: File,
-    before: String,
+    /// Held for its drop.
+    _limit: Setting,
+    buckets: Setting,
 }
 
 impl Raised {
@@ -25,12 +58,11 @@ impl Raised {
     ///
     /// If the limit cannot be read or written.
     pub fn for_entries(entries: u32) -> Option<Raised> {
-        let before = fs::read_to_string(LIMIT).unwrap();
-        let limit: u32 = before.trim().parse().unwrap();
+        let limit = number(LIMIT);
         if limit == 0 || limit > entries {
             return None;
         }
-        if !std::env::args().any(|argument| argument == "--raise-limit") {
+        if !flag("--raise-limit") {
             eprintln!(
                 "nf_conntrack_max is {limit}: {entries} entries do not fit. Give --raise-limit to \
                  raise it for the time of the bench (as root in the initial namespace), or fewer \
@@ -38,38 +70,50 @@ impl Raised {
             );
             std::process::exit(2);
         }
-        let file = OpenOptions::new().write(true).open(LIMIT).unwrap();
-        let raised = Raised { file, before };
-        raised.write(&(entries + 10_000).to_string());
-        Some(raised)
+        let (limit, buckets) = (Setting::open(LIMIT), Setting::open(BUCKETS));
+        limit.write(entries + 10_000);
+        Some(Raised { _limit: limit, buckets })
     }
 
-    /// At the start of the file: behind it the kernel takes a number without a word and drops it.
-    fn write(&self, number: &str) {
-        self.file.write_all_at(number.as_bytes(), 0).unwrap();
-        // One value for all namespaces, so it can be read from this one.
-        assert_eq!(fs::read_to_string(LIMIT).unwrap().trim(), number.trim(), "{LIMIT}");
+    /// Hash buckets for a table of this size, if there are fewer: one for four entries, which is
+    /// how kube-proxy sets up a node. With chains of more than 50 the kernel refuses entries.
+    ///
+    /// # Panics
+    ///
+    /// If the number cannot be written.
+    pub fn buckets_for(&self, entries: u32) {
+        let wanted = (entries / 4).next_power_of_two();
+        if wanted > number(BUCKETS) {
+            self.buckets.write(wanted);
+        }
     }
 }
 
-impl Drop for Raised {
-    fn drop(&mut self) {
-        self.write(&self.before);
-    }
-}
-
-/// The value of a flag such as `--entries`.
+/// The number behind a flag such as `--entries`.
 ///
 /// # Panics
 ///
 /// If it is not a number.
 pub fn argument(name: &str, default: u32) -> u32 {
-    let mut arguments = std::env::args().skip_while(|argument| argument != name);
-    arguments.nth(1).map_or(default, |value| value.parse().unwrap())
+    text_argument(name).map_or(default, |value| value.parse().unwrap())
 }
 
-/// The median, in seconds.
-pub fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64()
+/// What stands behind a flag.
+pub fn text_argument(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
+}
+
+/// Whether a flag was given.
+pub fn flag(name: &str) -> bool {
+    std::env::args().any(|argument| argument == name)
+}
+
+/// The median.
+///
+/// # Panics
+///
+/// If there are no figures.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }

@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a comparison that cannot be made should stop")]
 
 mod cases;
-mod kube_proxy;
+mod program;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -18,14 +18,15 @@ use ctnetlink_benches::argument;
 use ctnetlink_kube::{Cluster, Options};
 use ctnetlink_testbed::fill::{Entry, fill};
 use ctnetlink_testbed::{netns, oracle};
-use kube_proxy::KubeProxy;
+use program::Program;
 
 const VERSIONS: [(&str, Generation); 3] =
     [("v1.32.0", Generation::G1), ("v1.32.13", Generation::G2), ("v1.37.2", Generation::G5)];
 
 /// What is said of one version in the end.
 struct Peer {
-    program: KubeProxy,
+    version: &'static str,
+    program: Program,
     generation: Generation,
     modules: String,
     treated_differently: u64,
@@ -36,7 +37,8 @@ struct Peer {
 impl Peer {
     fn start(version: &'static str, generation: Generation) -> Peer {
         Peer {
-            program: KubeProxy::start(version),
+            version,
+            program: Program::kube_proxy(version, &[]),
             generation,
             modules: String::new(),
             treated_differently: 0,
@@ -118,12 +120,12 @@ fn main() -> ExitCode {
                     peer.by_map_order += u64::from(rule.is_none());
                 }
                 // The newest has to do as we do; an older one as its rule says.
-                let newest = peer.program.version == VERSIONS[2].0;
+                let newest = peer.version == VERSIONS[2].0;
                 if rule.is_some_and(|deletes| deletes == kept) || (newest && kept != kept_by_us) {
                     unexplained += 1;
                     println!(
                         "{}, {}: {entry:?}: kept {kept}, by us {kept_by_us}, its rule deletes: {rule:?}\n{document}",
-                        case.name, peer.program.version
+                        case.name, peer.version
                     );
                 }
             }
@@ -134,7 +136,7 @@ fn main() -> ExitCode {
     for peer in &mut peers {
         println!(
             "{:<9} ({}): {} entries in {} cases treated differently from ours, by its rule ({:?}){}",
-            peer.program.version,
+            peer.version,
             peer.modules,
             peer.treated_differently,
             peer.cases_differing,

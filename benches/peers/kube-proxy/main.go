@@ -1,6 +1,7 @@
 // Runs the real CleanStaleEntries of the kube-proxy it is built with, in the network namespace it is
 // started in: for every line on standard input, a Kubernetes List of Services and EndpointSlices, one
-// run for each family, and a line of JSON in answer.
+// run for each family, and a line of JSON in answer. With -library it does the same with the netlink
+// library alone.
 package main
 
 import (
@@ -32,6 +33,9 @@ type answer struct {
 	PeakKiB    int64   `json:"peak_kib"`
 }
 
+// library deletes what is stale without kube-proxy; nil where nobody has said how.
+var library func(v1.IPFamily, proxy.ServicePortMap, proxy.EndpointsMap) error
+
 func version(path string) string {
 	info, _ := debug.ReadBuildInfo()
 	for _, module := range info.Deps {
@@ -51,7 +55,7 @@ func usage() (cpu float64, peak int64) {
 	return seconds(usage.Utime) + seconds(usage.Stime), usage.Maxrss
 }
 
-func clean(document []byte) error {
+func clean(document []byte, withLibrary bool) error {
 	var objects list
 	if err := json.Unmarshal(document, &objects); err != nil {
 		return err
@@ -83,6 +87,12 @@ func clean(document []byte) error {
 		serviceMap, endpointsMap := proxy.ServicePortMap{}, proxy.EndpointsMap{}
 		serviceMap.Update(services)
 		endpointsMap.Update(endpoints)
+		if withLibrary {
+			if err := library(family, serviceMap, endpointsMap); err != nil {
+				return err
+			}
+			continue
+		}
 		conntrack.CleanStaleEntries(conntrack.New(), family, serviceMap, endpointsMap)
 	}
 	return nil
@@ -90,7 +100,12 @@ func clean(document []byte) error {
 
 func main() {
 	klog.InitFlags(nil)
+	withLibrary := flag.Bool("library", false, "delete with the netlink library alone")
 	flag.Parse()
+	if *withLibrary && library == nil {
+		fmt.Fprintln(os.Stderr, "kube-proxy: -library is not written for this version")
+		os.Exit(2)
+	}
 	lines := bufio.NewReaderSize(os.Stdin, 1<<20)
 	out := json.NewEncoder(os.Stdout)
 	for {
@@ -100,7 +115,7 @@ func main() {
 		}
 		started := time.Now()
 		before, _ := usage()
-		if err := clean(line); err != nil {
+		if err := clean(line, *withLibrary); err != nil {
 			fmt.Fprintln(os.Stderr, "kube-proxy:", err)
 			os.Exit(1)
 		}

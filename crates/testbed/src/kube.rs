@@ -47,6 +47,15 @@ pub struct Recount {
     pub stale_left: u64,
 }
 
+/// Which entries are there: one bit for each.
+struct Present(Vec<u64>);
+
+impl Present {
+    fn has(&self, i: u32) -> bool {
+        self.0[i as usize / 64] >> (i % 64) & 1 == 1
+    }
+}
+
 /// Address number `low` of network `net`, in either family.
 fn address(v6: bool, net: u8, low: u32) -> IpAddr {
     if v6 {
@@ -146,9 +155,19 @@ impl KubeTable {
     /// # Errors
     ///
     /// The kernel's answer to an entry it refuses.
-    pub fn fill(&self, mut progress: impl FnMut(u32)) -> io::Result<()> {
+    pub fn fill(&self, progress: impl FnMut(u32)) -> io::Result<()> {
+        self.fill_from(0, progress)
+    }
+
+    /// The same, from this number on: a smaller table grows, because it is the beginning of a larger
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// As [`fill`](KubeTable::fill).
+    pub fn fill_from(&self, first: u32, mut progress: impl FnMut(u32)) -> io::Result<()> {
         let mut filler = Filler::open()?;
-        for i in 0..self.entries {
+        for i in first..self.entries {
             filler.create(&self.entry(i).0)?;
             if i % 10_000 == 0 {
                 progress(i);
@@ -200,26 +219,49 @@ impl KubeTable {
     ///
     /// What the oracle's dump says.
     pub fn recount(&self) -> io::Result<Recount> {
-        let mut present = vec![0_u64; self.entries as usize / 64 + 1];
+        Ok(self.recount_of(&self.present()?))
+    }
+
+    /// Creates what is missing, and says what had been there before.
+    ///
+    /// # Errors
+    ///
+    /// What the oracle's dump says, and the kernel's answer to an entry it refuses.
+    pub fn restore(&self) -> io::Result<Recount> {
+        let present = self.present()?;
+        let mut filler = Filler::open()?;
+        for i in (0..self.entries).filter(|i| !present.has(*i)) {
+            filler.create(&self.entry(i).0)?;
+        }
+        filler.flush()?;
+        Ok(self.recount_of(&present))
+    }
+
+    fn present(&self) -> io::Result<Present> {
+        let mut present = Present(vec![0; self.entries as usize / 64 + 1]);
         oracle::dump(|seen| {
             let Some(i) = self.number(seen.orig_src) else { return };
             let (entry, _) = self.entry(i);
             if (seen.protocol, seen.orig_dst, seen.reply_src)
                 == (entry.protocol, entry.frontend, entry.backend)
             {
-                present[i as usize / 64] |= 1 << (i % 64);
+                present.0[i as usize / 64] |= 1 << (i % 64);
             }
         })?;
+        Ok(present)
+    }
+
+    fn recount_of(&self, present: &Present) -> Recount {
         let mut recount = Recount::default();
         for i in 0..self.entries {
-            let is_present = present[i as usize / 64] >> (i % 64) & 1 == 1;
+            let is_present = present.has(i);
             recount.present += u64::from(is_present);
             match self.entry(i).1 {
                 Fate::Healthy => recount.healthy_lost += u64::from(!is_present),
                 Fate::Stale(_) => recount.stale_left += u64::from(is_present),
             }
         }
-        Ok(recount)
+        recount
     }
 
     /// How many entries are stale by the recipe.

@@ -1,0 +1,201 @@
+//! Who is measured, and what it costs them.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::ours;
+use crate::program::Program;
+use crate::requests::{self, Requests};
+use crate::state::State;
+
+/// What a piece of work took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cost {
+    /// Seconds.
+    pub(crate) wall: f64,
+    /// Seconds of CPU, the kernel's on behalf of the process included.
+    pub(crate) cpu: f64,
+    /// Most memory the process has had until then, KiB; 0 where it was not looked at.
+    pub(crate) peak_kib: u64,
+}
+
+impl Cost {
+    /// Of work in this process.
+    pub(crate) fn of(work: impl FnOnce()) -> Cost {
+        let cpu = || {
+            let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+            Duration::try_from(time).unwrap().as_secs_f64()
+        };
+        let (started, before) = (Instant::now(), cpu());
+        work();
+        Cost { wall: started.elapsed().as_secs_f64(), cpu: cpu() - before, peak_kib: 0 }
+    }
+
+    pub(crate) fn add(&mut self, more: Cost) {
+        self.wall += more.wall;
+        self.cpu += more.cpu;
+        self.peak_kib = self.peak_kib.max(more.peak_kib);
+    }
+}
+
+pub(crate) struct Contender {
+    pub(crate) name: String,
+    /// More entries than this are not put before it.
+    pub(crate) up_to: u32,
+    pub(crate) is_ours: bool,
+    /// It follows the whole rule: no healthy entry goes, no stale one stays.
+    pub(crate) is_exact: bool,
+    how: How,
+}
+
+enum How {
+    Program(Program),
+    /// One `conntrack -D` for each dead backend of a frontend, which somebody else has to know.
+    ConntrackTool,
+}
+
+/// What came of a run.
+#[derive(Default)]
+pub(crate) struct Run {
+    pub(crate) cost: Cost,
+    /// Sent nothing.
+    pub(crate) silent: bool,
+    /// Seconds until it wants to run again.
+    pub(crate) due: Option<f64>,
+}
+
+impl Contender {
+    fn new(name: impl Into<String>, how: How) -> Contender {
+        Contender { name: name.into(), up_to: u32::MAX, is_ours: false, is_exact: true, how }
+    }
+
+    pub(crate) fn kube_proxy(version: &str) -> Contender {
+        let how = How::Program(Program::kube_proxy(version, &[]));
+        Contender::new(format!("kube-proxy {}", version.trim_start_matches('v')), how)
+    }
+
+    /// A version whose rule is known to be wrong, for tables up to a size.
+    pub(crate) fn old_kube_proxy(version: &str, up_to: u32) -> Contender {
+        Contender { up_to, is_exact: false, ..Contender::kube_proxy(version) }
+    }
+
+    /// The netlink library below kube-proxy, with the whole rule as one filter.
+    pub(crate) fn library(version: &str) -> Contender {
+        let how = How::Program(Program::kube_proxy(version, &["-library"]));
+        Contender::new("vishvananda `ConntrackDeleteFilters`", how)
+    }
+
+    pub(crate) fn conntrack_tool() -> Contender {
+        Contender::new("`conntrack -D`", How::ConntrackTool)
+    }
+
+    pub(crate) fn ours(name: &str, mode: &str) -> Contender {
+        let this = std::env::current_exe().unwrap();
+        let how = How::Program(Program::start(Command::new(this).arg(mode), name));
+        Contender { is_ours: true, ..Contender::new(name, how) }
+    }
+
+    pub(crate) fn daemon() -> Contender {
+        Contender::ours("ours", ours::DAEMON)
+    }
+
+    /// Whether it can pass over states: it compares the table with the newest one, and does not
+    /// follow events.
+    pub(crate) fn is_level_triggered(&self) -> bool {
+        matches!(self.how, How::Program(_))
+    }
+
+    pub(crate) fn clean(&mut self, state: &State) -> Run {
+        match &mut self.how {
+            How::Program(program) => run_of(&program.clean(&state.document)),
+            How::ConntrackTool => {
+                let mut run = Run { silent: state.dead.is_empty(), ..Run::default() };
+                for dead in &state.dead {
+                    run.cost.add(tool(&mut delete_command("conntrack", dead)));
+                }
+                run
+            }
+        }
+    }
+
+    /// The same, with its system calls counted, which slows it down.
+    pub(crate) fn requests(&mut self, state: &State) -> Requests {
+        match &mut self.how {
+            How::Program(program) => {
+                let trace = requests::attach(program.id());
+                program.clean(&state.document);
+                trace.detach()
+            }
+            How::ConntrackTool => {
+                let mut all = Requests::default();
+                for dead in &state.dead {
+                    all.add(requests::trace(&mut delete_command("strace", dead)));
+                }
+                all
+            }
+        }
+    }
+}
+
+fn run_of(answer: &Value) -> Run {
+    let seconds = |name: &str| answer[name].as_f64();
+    Run {
+        cost: Cost {
+            wall: seconds("wall_s").unwrap(),
+            cpu: seconds("cpu_s").unwrap(),
+            peak_kib: answer["peak_kib"].as_u64().unwrap(),
+        },
+        silent: answer["silent"].as_bool().unwrap_or(false),
+        due: seconds("due_s"),
+    }
+}
+
+/// `conntrack -D`, or a tracer of it whose own arguments come first.
+fn delete_command(
+    program: &str,
+    (frontend, backend): &(std::net::SocketAddr, std::net::SocketAddr),
+) -> Command {
+    let mut command = Command::new(program);
+    if program == "strace" {
+        command.args(requests::ARGUMENTS).arg("conntrack");
+    }
+    let family = if frontend.is_ipv4() { "ipv4" } else { "ipv6" };
+    command
+        .args(["-D", "-f", family, "-p", "udp"])
+        .args(["--orig-dst", &frontend.ip().to_string()])
+        .args(["--orig-port-dst", &frontend.port().to_string()])
+        .args(["--reply-src", &backend.ip().to_string()])
+        .args(["--reply-port-src", &backend.port().to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+/// Runs a program to its end, with its CPU as the kernel books it to this process and its memory as
+/// it is seen while it runs.
+fn tool(command: &mut Command) -> Cost {
+    let (started, before) = (Instant::now(), children_cpu());
+    let mut child: Child = command.spawn().unwrap();
+    let mut peak_kib = 0;
+    let status = format!("/proc/{}/status", child.id());
+    // It exits with 1 if nothing matched.
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok());
+        peak_kib = peak_kib.max(peak.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Cost { wall: started.elapsed().as_secs_f64(), cpu: children_cpu() - before, peak_kib }
+}
+
+/// Seconds of CPU of the children that have been waited for.
+fn children_cpu() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // Behind the name in parentheses; cutime and cstime are fields 16 and 17, in ticks of 10 ms.
+    let fields: Vec<_> = text.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<u32>().map_or(0.0, f64::from);
+    (ticks(13) + ticks(14)) / 100.0
+}
