@@ -4,24 +4,26 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
+use std::process::{Child, Command, Stdio};
 
-/// Where the limit of entries is read and written.
-pub const LIMIT: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
+const LIMIT: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 const BUCKETS: &str = "/proc/sys/net/netfilter/nf_conntrack_buckets";
 
-/// A setting of the whole machine, put back when dropped. Its file was opened in the initial
-/// namespace, where alone it can be written.
+/// A setting of the whole machine, and a keeper who puts it back: a shell in the initial namespace,
+/// where alone it can be written, that waits for this process to end, however it does.
 #[derive(Debug)]
 struct Setting {
     path: &'static str,
     file: File,
-    before: u32,
+    keeper: Child,
 }
 
 impl Setting {
     fn open(path: &'static str) -> Setting {
         let file = OpenOptions::new().write(true).open(path).unwrap();
-        Setting { path, file, before: number(path) }
+        let script = format!("trap '' INT TERM HUP; cat >/dev/null; echo {} >{path}", number(path));
+        let keeper = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn();
+        Setting { path, file, keeper: keeper.unwrap() }
     }
 
     /// At the start of the file: behind it the kernel takes a number without a word and drops it.
@@ -34,7 +36,11 @@ impl Setting {
 
 impl Drop for Setting {
     fn drop(&mut self) {
-        self.write(self.before);
+        drop(self.keeper.stdin.take());
+        let kept = self.keeper.wait().is_ok_and(|status| status.success());
+        if !kept {
+            eprintln!("{}: not put back", self.path);
+        }
     }
 }
 

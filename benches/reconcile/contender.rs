@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::ours;
 use crate::program::Program;
 use crate::requests::{self, Requests};
 use crate::state::State;
@@ -45,13 +44,27 @@ pub(crate) struct Contender {
     /// More entries than this are not put before it.
     pub(crate) up_to: u32,
     pub(crate) is_ours: bool,
-    /// It follows the whole rule: no healthy entry goes, no stale one stays.
-    pub(crate) is_exact: bool,
+    /// What it does wrong by its rule.
+    pub(crate) faults: Faults,
     how: How,
 }
 
+/// What is wrong with the rule of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Faults {
+    /// No healthy entry goes, no stale one stays.
+    None,
+    /// A backend's port is not looked at.
+    BackendPort,
+    /// No port is looked at.
+    AllPorts,
+}
+
+type Start = Box<dyn Fn() -> Program>;
+
 enum How {
-    Program(Program),
+    /// How it is started, and where it runs.
+    Program(Start, Option<Program>),
     /// One `conntrack -D` for each dead backend of a frontend, which somebody else has to know.
     ConntrackTool,
 }
@@ -68,48 +81,60 @@ pub(crate) struct Run {
 
 impl Contender {
     fn new(name: impl Into<String>, how: How) -> Contender {
-        Contender { name: name.into(), up_to: u32::MAX, is_ours: false, is_exact: true, how }
+        let (up_to, faults) = (u32::MAX, Faults::None);
+        Contender { name: name.into(), up_to, is_ours: false, faults, how }
     }
 
-    pub(crate) fn kube_proxy(version: &str) -> Contender {
-        let how = How::Program(Program::kube_proxy(version, &[]));
-        Contender::new(format!("kube-proxy {}", version.trim_start_matches('v')), how)
+    fn program(name: impl Into<String>, start: impl Fn() -> Program + 'static) -> Contender {
+        Contender::new(name, How::Program(Box::new(start), None))
+    }
+
+    pub(crate) fn kube_proxy(version: &'static str) -> Contender {
+        let name = format!("kube-proxy {}", version.trim_start_matches('v'));
+        Contender::program(name, move || Program::kube_proxy(version, &[]))
     }
 
     /// A version whose rule is known to be wrong, for tables up to a size.
-    pub(crate) fn old_kube_proxy(version: &str, up_to: u32) -> Contender {
-        Contender { up_to, is_exact: false, ..Contender::kube_proxy(version) }
+    pub(crate) fn old_kube_proxy(version: &'static str, faults: Faults, up_to: u32) -> Contender {
+        Contender { up_to, faults, ..Contender::kube_proxy(version) }
     }
 
     /// The netlink library below kube-proxy, with the whole rule as one filter.
-    pub(crate) fn library(version: &str) -> Contender {
-        let how = How::Program(Program::kube_proxy(version, &["-library"]));
-        Contender::new("vishvananda `ConntrackDeleteFilters`", how)
+    pub(crate) fn library(version: &'static str) -> Contender {
+        Contender::program("vishvananda `ConntrackDeleteFilters`", move || {
+            Program::kube_proxy(version, &["-library"])
+        })
     }
 
     pub(crate) fn conntrack_tool() -> Contender {
         Contender::new("`conntrack -D`", How::ConntrackTool)
     }
 
-    pub(crate) fn ours(name: &str, mode: &str) -> Contender {
-        let this = std::env::current_exe().unwrap();
-        let how = How::Program(Program::start(Command::new(this).arg(mode), name));
-        Contender { is_ours: true, ..Contender::new(name, how) }
-    }
-
-    pub(crate) fn daemon() -> Contender {
-        Contender::ours("ours", ours::DAEMON)
+    pub(crate) fn ours(name: &'static str, mode: &'static str) -> Contender {
+        let contender = Contender::program(name, move || {
+            Program::start(Command::new(std::env::current_exe().unwrap()).arg(mode), name)
+        });
+        Contender { is_ours: true, ..contender }
     }
 
     /// Whether it can pass over states: it compares the table with the newest one, and does not
     /// follow events.
     pub(crate) fn is_level_triggered(&self) -> bool {
-        matches!(self.how, How::Program(_))
+        matches!(self.how, How::Program(..))
+    }
+
+    /// Ends its process, so that its memory is in nobody's way. The next run starts another.
+    pub(crate) fn rest(&mut self) {
+        if let How::Program(_, running) = &mut self.how {
+            *running = None;
+        }
     }
 
     pub(crate) fn clean(&mut self, state: &State) -> Run {
         match &mut self.how {
-            How::Program(program) => run_of(&program.clean(&state.document)),
+            How::Program(start, running) => {
+                run_of(&running.get_or_insert_with(start).clean(&state.document))
+            }
             How::ConntrackTool => {
                 let mut run = Run { silent: state.dead.is_empty(), ..Run::default() };
                 for dead in &state.dead {
@@ -123,7 +148,8 @@ impl Contender {
     /// The same, with its system calls counted, which slows it down.
     pub(crate) fn requests(&mut self, state: &State) -> Requests {
         match &mut self.how {
-            How::Program(program) => {
+            How::Program(start, running) => {
+                let program = running.get_or_insert_with(start);
                 let trace = requests::attach(program.id());
                 program.clean(&state.document);
                 trace.detach()

@@ -34,10 +34,6 @@ fn peak_kib() -> u64 {
 
 pub(crate) fn serve(mode: &str) {
     let ct = Conntrack::open().unwrap();
-    if mode == DAEMON {
-        // As a daemon does once.
-        ct.capabilities().unwrap();
-    }
     let mut kept = reconciler(mode);
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 /// System calls of a run.
@@ -18,7 +17,7 @@ pub(crate) struct Requests {
 pub(crate) const ARGUMENTS: [&str; 8] =
     ["-f", "-c", "-U", "name,calls", "-e", "trace=sendto,sendmsg,sendmmsg,socket", "-o", OUTPUT];
 
-/// In the directory of the build, which the benches run in.
+/// In the directory of the build.
 const OUTPUT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/requests");
 
 impl Requests {
@@ -27,8 +26,10 @@ impl Requests {
         self.sockets += more.sockets;
     }
 
+    /// Takes what the tracer has written.
     fn read() -> Requests {
-        let text = fs::read_to_string(PathBuf::from(OUTPUT)).unwrap_or_default();
+        let text = fs::read_to_string(OUTPUT).unwrap_or_else(|e| panic!("{OUTPUT}: {e}"));
+        fs::remove_file(OUTPUT).unwrap();
         let mut requests = Requests::default();
         for line in text.lines() {
             let mut words = line.split_whitespace();
@@ -42,6 +43,7 @@ impl Requests {
                 _ => {}
             }
         }
+        assert!(requests.sends > 0, "{text}");
         requests
     }
 }

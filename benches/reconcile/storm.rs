@@ -17,8 +17,9 @@ pub(crate) struct Outcome {
     pub(crate) behind: f64,
 }
 
-/// Has one contender follow the changes, which come so far apart; 0 is back to back. Whoever can
-/// goes on with the newest state, and passes over those that came while it was busy.
+/// Has one contender follow the changes, which come so far apart; 0 is back to back, one run for each.
+/// Whoever can goes on with the newest state, and passes over those that came while it was busy. No
+/// client comes back to the endpoint meanwhile.
 pub(crate) fn storm(
     contender: &mut Contender,
     table: &KubeTable,
@@ -28,6 +29,7 @@ pub(crate) fn storm(
     let states = [State::endpoint_left(table), State::endpoint_back(table)];
     let state = |change: u32| &states[change as usize % 2];
     // Whoever remembers has to have seen the table once; what is stale from before is gone then.
+    contender.rest();
     contender.clean(&State::of(table));
     let mut outcome = Outcome { cost: Cost::default(), runs: 0, silent: 0, behind: 0.0 };
     let mut run = |contender: &mut Contender, change: u32| {
@@ -35,31 +37,43 @@ pub(crate) fn storm(
         outcome.cost.add(run.cost);
         outcome.runs += 1;
         outcome.silent += u32::from(run.silent);
-        run.due
+        run.due.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds))
+    };
+    let wait_until = |moment: Instant| {
+        std::thread::sleep(moment.saturating_duration_since(Instant::now()));
     };
     let started = Instant::now();
     let mut change = 0;
-    let mut due;
     loop {
-        due = run(contender, change);
-        if change + 1 == changes {
+        let mut due = run(contender, change);
+        let next = started + apart * (change + 1);
+        let is_last = change + 1 == changes;
+        // What it has left to do is part of the work, and done before the next change comes.
+        while let Some(moment) = due.filter(|due| is_last || *due < next) {
+            wait_until(moment);
+            due = run(contender, change);
+        }
+        if is_last {
             break;
         }
-        let wait = (apart * (change + 1)).saturating_sub(started.elapsed());
-        std::thread::sleep(wait);
-        let arrived = (0..changes).rev().find(|at| apart * *at <= started.elapsed()).unwrap_or(0);
+        wait_until(next);
+        let arrived = (0..changes).rev().find(|at| started + apart * *at <= Instant::now());
         change = match contender.is_level_triggered() && !apart.is_zero() {
-            true => arrived,
+            true => arrived.unwrap_or(change + 1),
             false => change + 1,
         };
     }
-    let behind = (started.elapsed().as_secs_f64() - (apart * change).as_secs_f64()).max(0.0);
-    // What it has left to do is part of the work.
-    while let Some(seconds) = due {
-        std::thread::sleep(Duration::from_secs_f64(seconds));
-        due = run(contender, change);
-    }
-    outcome.behind = behind;
-    table.restore().unwrap();
+    outcome.behind = started.elapsed().saturating_sub(apart * change).as_secs_f64();
+    // Gone is what was stale, and what led to the endpoint.
+    let (audit, away) = (table.restore().unwrap(), away(table, &states[0]));
+    let stale = table.stale();
+    assert!(audit.healthy_lost <= away, "{}: {audit:?}, {away}", contender.name);
+    assert!(audit.stale_left * 4 == stale, "{}: {audit:?} of {stale}", contender.name);
     outcome
+}
+
+/// How many healthy entries lead to the endpoint that leaves.
+fn away(table: &KubeTable, left: &State) -> u64 {
+    let all = (0..table.entries).step_by(10).map(|i| table.entry(i).0);
+    all.filter(|entry| left.dead.contains(&(entry.frontend, entry.backend))).count() as u64
 }

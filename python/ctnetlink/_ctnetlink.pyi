@@ -435,7 +435,7 @@ class Reconciler:
         grace: float = 0.0,
         previous: DesiredState | None = None,
     ) -> Self:
-        """Take the options of :meth:`Conntrack.reconcile`, and three more.
+        """Take the options of :meth:`Conntrack.reconcile` but ``dry_run``, and three more.
 
         With ``defer_recheck`` a run does not wait for its second pass: it is left to the next run
         that comes late enough. ``min_interval`` is the least number of seconds from the end of one
@@ -447,7 +447,7 @@ class Reconciler:
     def look_at_everything(self) -> None:
         """Make the next run look at everything, as the first one does."""
     def cancel(self) -> None:
-        """End the run that is under way, or else the next one; from any thread.
+        """End the run that is under way, or else the next that looks at the table; from any thread.
 
         What it has judged is dealt with, ``FamilyReport.error`` says that it was cancelled, and the
         run after looks at everything.

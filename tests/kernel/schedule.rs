@@ -358,8 +358,16 @@ fn a_cancelled_run_ends_in_both_families_and_a_panic_ends_it_too() {
         fill_both_families(5_000);
         let ct = Conntrack::open().unwrap();
         let mut reconciler = strict();
-        let canceller = reconciler.canceller();
-        reconciler = reconciler.on_progress(move |_| canceller.cancel());
+        let (before, during) = (reconciler.canceller(), reconciler.canceller());
+        reconciler = reconciler.on_progress(move |progress| {
+            if progress.scanned > 0 {
+                during.cancel();
+            }
+        });
+        before.cancel();
+        let report = reconciler.run(&ct, &both_families()).unwrap();
+        assert_eq!(report.families.each_ref().map(|f| f.scanned), [0, 0], "before it began");
+        assert!(!report.succeeded() && reconciler.due().is_some(), "{report}");
         let report = reconciler.run(&ct, &both_families()).unwrap();
         // Whoever is first at 4096 entries ends both, unless the other has just come to its end.
         let ended = report.families.iter().filter(|family| family.error.is_some()).count();
@@ -373,5 +381,41 @@ fn a_cancelled_run_ends_in_both_families_and_a_panic_ends_it_too() {
         let report = reconciler.run(&ct, &both_families()).unwrap();
         assert!(report.succeeded() && !report.nothing_changed, "{report}");
         assert!(left().is_empty());
+    });
+}
+
+/// Nothing that comes matches: progress is told and a cancel is noticed all the same.
+#[test]
+fn a_pass_that_finds_nothing_can_be_followed_and_cancelled() {
+    in_netns(|| {
+        let with = |endpoints: &[&str]| {
+            let mut dns = service("dns", "10.96.0.10", 53, endpoints);
+            dns.cluster_ips = vec!["fd00::10".parse().unwrap()];
+            let mut other = service("other", "10.96.0.11", 53, &["[fd00::1:7]:53"]);
+            other.cluster_ips = vec!["fd00::11".parse().unwrap()];
+            state([dns, other])
+        };
+        for port in 1..=10_000 {
+            fill(&[udp(&format!("[fd00::9]:{port}"), "[fd00::11]:53", "[fd00::1:7]:53")]);
+        }
+        let ct = Conntrack::open().unwrap();
+        let (sender, calls) = std::sync::mpsc::channel();
+        let mut reconciler = strict();
+        let canceller = reconciler.canceller();
+        reconciler = reconciler.on_progress(move |progress| sender.send(progress.scanned).unwrap());
+        reconciler.run(&ct, &with(&["[fd00::1:5]:53", "[fd00::1:6]:53"])).unwrap();
+        assert!(calls.try_iter().count() >= 3, "everything");
+        let report = reconciler.run(&ct, &with(&["[fd00::1:5]:53"])).unwrap();
+        // Unless this kernel was proved to compare IPv6 addresses right, all of the port comes.
+        assert_eq!(report.families[1].scanned, 10_000, "{report}");
+        let told: Vec<_> = calls.try_iter().collect();
+        assert!(told.len() >= 3 && told[0] < 5_000, "{told:?}");
+
+        let stop = canceller.clone();
+        let mut reconciler = reconciler.on_progress(move |_| stop.cancel());
+        let report = reconciler.run(&ct, &with(&["[fd00::1:6]:53"])).unwrap();
+        let family = &report.families[1];
+        assert!(family.error.as_ref().is_some_and(ctnetlink::Error::is_cancelled), "{report}");
+        assert!(family.scanned < 10_000, "{report}");
     });
 }

@@ -1,16 +1,18 @@
 // Runs the real CleanStaleEntries of the kube-proxy it is built with, in the network namespace it is
 // started in: for every line on standard input, a Kubernetes List of Services and EndpointSlices, one
-// run for each family, and a line of JSON in answer. With -library it does the same with the netlink
-// library alone.
+// run for each family, and a line of JSON in answer. Both families run at once, as in kube-proxy, which
+// has a proxier for each. With -library it does the same with the netlink library alone.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -60,7 +62,9 @@ func clean(document []byte, withLibrary bool) error {
 	if err := json.Unmarshal(document, &objects); err != nil {
 		return err
 	}
-	for _, family := range []v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol} {
+	var both sync.WaitGroup
+	errs := [2]error{}
+	for at, family := range []v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol} {
 		services, endpoints := newServices(family), newEndpoints(family)
 		for _, raw := range objects.Items {
 			var kind struct {
@@ -87,15 +91,16 @@ func clean(document []byte, withLibrary bool) error {
 		serviceMap, endpointsMap := proxy.ServicePortMap{}, proxy.EndpointsMap{}
 		serviceMap.Update(services)
 		endpointsMap.Update(endpoints)
-		if withLibrary {
-			if err := library(family, serviceMap, endpointsMap); err != nil {
-				return err
+		both.Go(func() {
+			if withLibrary {
+				errs[at] = library(family, serviceMap, endpointsMap)
+				return
 			}
-			continue
-		}
-		conntrack.CleanStaleEntries(conntrack.New(), family, serviceMap, endpointsMap)
+			conntrack.CleanStaleEntries(conntrack.New(), family, serviceMap, endpointsMap)
+		})
 	}
-	return nil
+	both.Wait()
+	return errors.Join(errs[:]...)
 }
 
 func main() {
@@ -106,6 +111,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "kube-proxy: -library is not written for this version")
 		os.Exit(2)
 	}
+	kubernetes, netlink := version("k8s.io/kubernetes"), version("github.com/vishvananda/netlink")
 	lines := bufio.NewReaderSize(os.Stdin, 1<<20)
 	out := json.NewEncoder(os.Stdout)
 	for {
@@ -119,11 +125,12 @@ func main() {
 			fmt.Fprintln(os.Stderr, "kube-proxy:", err)
 			os.Exit(1)
 		}
+		wall := time.Since(started).Seconds()
 		after, peak := usage()
 		out.Encode(answer{
-			Kubernetes: version("k8s.io/kubernetes"),
-			Netlink:    version("github.com/vishvananda/netlink"),
-			Wall:       time.Since(started).Seconds(),
+			Kubernetes: kubernetes,
+			Netlink:    netlink,
+			Wall:       wall,
 			CPU:        after - before,
 			PeakKiB:    peak,
 		})

@@ -131,17 +131,27 @@ impl Dump {
     #[inline]
     #[allow(clippy::should_implement_trait)] // lends from self, which Iterator cannot
     pub fn next(&mut self) -> Result<Option<FlowRef<'_>>> {
-        match self.advance() {
-            Ok(Some(range)) => {
-                let payload = &self.buffer[range];
-                Ok(self.index.as_ref().map(|index| FlowRef::from_index(payload, *index)))
-            }
-            Ok(None) => Ok(None),
-            Err(error) => {
-                self.finished = true;
-                Err(error)
+        loop {
+            match self.advance()? {
+                Found::Entry(range) => return Ok(self.lend(range)),
+                Found::Datagram => {}
+                Found::End => return Ok(None),
             }
         }
+    }
+
+    /// As `next`, but comes back after every datagram, also if nothing in it matches.
+    pub(crate) fn step(&mut self) -> Result<Step<'_>> {
+        Ok(match self.advance()? {
+            Found::Entry(range) => self.lend(range).map_or(Step::End, Step::Entry),
+            Found::Datagram => Step::Datagram,
+            Found::End => Step::End,
+        })
+    }
+
+    fn lend(&self, range: Range<usize>) -> Option<FlowRef<'_>> {
+        let payload = &self.buffer[range];
+        self.index.as_ref().map(|index| FlowRef::from_index(payload, *index))
     }
 
     /// Reads to the end and says how many entries matched.
@@ -170,13 +180,19 @@ impl Dump {
 
     /// Finds the next entry and says where it lies. Lending it is left to the caller, because a
     /// borrow that is returned from inside the loop would last through the whole loop.
-    fn advance(&mut self) -> Result<Option<Range<usize>>> {
+    fn advance(&mut self) -> Result<Found> {
+        let found = self.find();
+        self.finished |= found.is_err();
+        found
+    }
+
+    fn find(&mut self) -> Result<Found> {
         let decode = |source| Error::decode(Operation::Dump, source);
         while !self.finished {
             let mut messages = Messages::resume(&self.buffer, self.offset);
             let Some(message) = messages.next() else {
                 self.receive()?;
-                continue;
+                return Ok(Found::Datagram);
             };
             let message = message.map_err(decode)?;
             self.offset = messages.offset();
@@ -193,7 +209,7 @@ impl Dump {
                         && reported_by(&self.passes, self.started - 1, &flow)
                     {
                         let start = message.payload_offset;
-                        return Ok(Some(start..start + message.payload.len()));
+                        return Ok(Found::Entry(start..start + message.payload.len()));
                     }
                 }
                 Reply::Done if self.interrupted => return Err(Error::DumpInterrupted),
@@ -202,7 +218,7 @@ impl Dump {
                 Reply::Ack | Reply::Noise => {}
             }
         }
-        Ok(None)
+        Ok(Found::End)
     }
 
     /// Sends the next request of the plan; without one the dump is finished.
@@ -229,6 +245,21 @@ impl Dump {
         self.offset = 0;
         self.socket.receive(Operation::Dump, &mut self.buffer)
     }
+}
+
+/// What [`Dump::step`] came to.
+pub(crate) enum Step<'d> {
+    Entry(FlowRef<'d>),
+    /// Another datagram has come.
+    Datagram,
+    End,
+}
+
+/// The same, without a borrow.
+enum Found {
+    Entry(Range<usize>),
+    Datagram,
+    End,
 }
 
 impl fmt::Debug for Dump {

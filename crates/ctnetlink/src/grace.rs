@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::desired::{DesiredState, ServiceKey};
-use crate::verdict::Scope;
+use crate::scope::Scope;
 
 /// Memory of endpoints that are listed and have stopped serving: pure state, no I/O.
 ///
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::desired::Endpoint;
     use crate::proto::Protocol;
-    use crate::verdict::Profile;
+    use crate::scope::Profile;
     use std::net::IpAddr;
 
     const A: &str = "10.244.1.1:53";

@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::desired::{DesiredState, Frontend, ServicePort};
+use crate::scope::Profile;
 use crate::tuple::Family;
 
-/// The reconciler's memory between runs: pure state, no I/O.
+/// The reconciler's memory of frontends between runs: pure state, no I/O.
 ///
 /// The two profiles remember differently. `strict` goes by frontend: one that no live service owns
 /// stays on the list until a run in which nothing failed. `kube-proxy` goes by service port name,
@@ -13,50 +14,109 @@ use crate::tuple::Family;
 #[derive(Debug, Clone, Default)]
 pub struct History {
     previous: Option<DesiredState>,
-    /// Frontends of states before that one which are not known to be clean; of those that are live
-    /// again nothing is to be cleaned.
-    removed: BTreeSet<Frontend>,
+    /// `strict`: frontends of other states than that one which are not known to be clean.
+    known: BTreeSet<Known>,
+    /// What was removed in the pass before a re-check that is still to come.
+    awaited: BTreeSet<Frontend>,
+}
+
+/// A frontend that some state had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Known {
+    frontend: Frontend,
+    /// It was a node port at a node address.
+    at_node: bool,
+}
+
+fn known(state: &DesiredState) -> impl Iterator<Item = Known> {
+    state.services().iter().flat_map(|service| {
+        let own = service.frontends().map(|frontend| Known { frontend, at_node: false });
+        let at_node = state.node_frontends(service);
+        own.chain(at_node.map(|frontend| Known { frontend, at_node: true }))
+    })
 }
 
 impl History {
     /// As if a run with this desired state had just succeeded.
     pub fn after(previous: DesiredState) -> Self {
-        History { previous: Some(previous), removed: BTreeSet::new() }
+        History { previous: Some(previous), ..History::default() }
     }
 
     /// Takes note of a run: what it was about, and whether nothing failed in it.
     ///
     /// Not called for a dry run, which cleans nothing.
     pub fn record(&mut self, desired: &DesiredState, succeeded: bool) {
-        self.removed = if succeeded { BTreeSet::new() } else { self.removed_frontends(desired) };
+        self.known = if succeeded { BTreeSet::new() } else { self.not_owned(desired) };
         self.previous = Some(desired.clone());
     }
 
-    /// Takes note of a state whose run has left something to do (it was postponed, or its re-check
-    /// is still to come): what the last run was about stays, and `strict` remembers the frontends of
-    /// both.
+    /// Takes note of a state that no run was made for: what the last run was about stays, and
+    /// `strict` remembers the frontends of both.
     pub(crate) fn postpone(&mut self, desired: &DesiredState) {
-        self.removed.extend(desired.frontends());
+        self.known.extend(known(desired));
     }
 
-    /// `strict`: frontends of earlier states that no live service owns.
-    pub(crate) fn removed_frontends(&self, desired: &DesiredState) -> BTreeSet<Frontend> {
-        let previous = self.previous.iter().flat_map(DesiredState::frontends);
-        let mut removed: BTreeSet<_> = self.removed.iter().copied().chain(previous).collect();
-        if !removed.is_empty() {
-            for frontend in desired.frontends() {
-                removed.remove(&frontend);
-            }
-        }
+    /// What a re-check has to judge as removed, besides what the states say.
+    pub(crate) fn await_recheck(&mut self, removed: BTreeSet<Frontend>) {
+        self.awaited = removed;
+    }
+
+    /// Frontends to be judged as removed. A live service that owns one goes before.
+    pub(crate) fn removed(&self, desired: &DesiredState, profile: Profile) -> BTreeSet<Frontend> {
+        let mut removed = self.vanished(desired, profile);
+        removed.extend(&self.awaited);
         removed
+    }
+
+    /// Those of them that the change of the state has removed.
+    pub(crate) fn vanished(&self, desired: &DesiredState, profile: Profile) -> BTreeSet<Frontend> {
+        match profile {
+            Profile::Strict => self.frontends_removed(desired),
+            Profile::KubeProxy => self.frontends_of_vanished_keys(desired),
+        }
+    }
+
+    /// What earlier states had and this one has not.
+    fn not_owned(&self, desired: &DesiredState) -> BTreeSet<Known> {
+        let previous = self.previous.iter().flat_map(known);
+        let mut all: BTreeSet<_> = self.known.iter().copied().chain(previous).collect();
+        if !all.is_empty() {
+            let live: HashSet<_> = desired.frontends().collect();
+            all.retain(|known| !live.contains(&known.frontend));
+        }
+        all
+    }
+
+    /// `strict`: frontends of earlier states that no live service owns. A node port is owned by its
+    /// service at whatever address: one that is not the node's any more, or not known to be, is not
+    /// judged.
+    fn frontends_removed(&self, desired: &DesiredState) -> BTreeSet<Frontend> {
+        let all = self.not_owned(desired);
+        let node_ports: HashSet<_> = match all.iter().any(|known| known.at_node) {
+            false => HashSet::new(),
+            true => {
+                let services = desired.services().iter().filter(|s| s.node_port.is_some());
+                services
+                    .flat_map(|s| Family::ALL.into_iter().filter(|f| s.exists_in(*f)).zip([s, s]))
+                    .map(|(family, s)| (family, s.key.protocol, s.node_port))
+                    .collect()
+            }
+        };
+        let owned = |Frontend { protocol, port, .. }: &Frontend, family| {
+            node_ports.contains(&(family, *protocol, Some(*port)))
+        };
+        all.into_iter()
+            .filter(|known| !(known.at_node && owned(&known.frontend, known.frontend.family())))
+            .map(|known| known.frontend)
+            .collect()
     }
 
     /// `kube-proxy`: frontends (node ports excepted) of service ports that were in the state before
     /// and are not in this one. It runs one proxier per family, so a service that drops a family
     /// vanishes in that family.
-    pub(crate) fn frontends_of_vanished_keys(&self, desired: &DesiredState) -> Vec<Frontend> {
-        let Some(previous) = &self.previous else { return Vec::new() };
-        let mut vanished = Vec::new();
+    fn frontends_of_vanished_keys(&self, desired: &DesiredState) -> BTreeSet<Frontend> {
+        let Some(previous) = &self.previous else { return BTreeSet::new() };
+        let mut vanished = BTreeSet::new();
         for family in Family::ALL {
             let exists = |service: &&ServicePort| service.exists_in(family);
             let live = desired.services().iter().filter(exists);
@@ -84,7 +144,7 @@ mod tests {
     }
 
     fn removed(history: &History, desired: &DesiredState) -> Vec<String> {
-        history.removed_frontends(desired).iter().map(|f| f.address.to_string()).collect()
+        history.vanished(desired, Profile::Strict).iter().map(|f| f.address.to_string()).collect()
     }
 
     #[test]
@@ -115,7 +175,7 @@ mod tests {
         let none = state(&[]);
         assert_eq!(removed(&history, &none), ["10.0.0.1", "10.0.0.2"]);
         history.postpone(&none);
-        assert_eq!(history.frontends_of_vanished_keys(&none).len(), 1, "of the last run");
+        assert_eq!(history.vanished(&none, Profile::KubeProxy).len(), 1, "of the last run");
         history.record(&none, true);
         assert!(removed(&history, &none).is_empty());
     }
@@ -124,11 +184,47 @@ mod tests {
     fn kube_proxy_remembers_keys_of_the_last_state_only() {
         let mut history = History::after(state(&["10.0.0.1", "10.0.0.2"]));
         let one = state(&["10.0.0.1"]);
-        let vanished = history.frontends_of_vanished_keys(&one);
+        let vanished = history.vanished(&one, Profile::KubeProxy);
         assert_eq!(vanished.len(), 1);
-        assert_eq!(vanished[0].address.to_string(), "10.0.0.2");
+        assert_eq!(vanished.first().unwrap().address.to_string(), "10.0.0.2");
         history.record(&one, false);
-        assert!(history.frontends_of_vanished_keys(&one).is_empty());
-        assert!(History::default().frontends_of_vanished_keys(&one).is_empty());
+        assert!(history.vanished(&one, Profile::KubeProxy).is_empty());
+        assert!(History::default().vanished(&one, Profile::KubeProxy).is_empty());
+    }
+
+    #[test]
+    fn a_node_port_without_a_known_address_is_not_removed() {
+        use crate::desired::ServiceKey;
+        use crate::proto::Protocol;
+        let with = |addresses: &[&str], node_port| {
+            let (namespace, name, port_name) = ("ns".into(), "dns".into(), String::new());
+            let key = ServiceKey { namespace, name, port_name, protocol: Protocol::UDP };
+            let mut service = ServicePort::new(key, 53);
+            service.cluster_ips.push("10.0.0.1".parse().unwrap());
+            service.node_port = node_port;
+            let addresses = addresses.iter().map(|address| address.parse::<IpAddr>().unwrap());
+            DesiredState::builder().node_addresses(addresses).service(service).build().unwrap()
+        };
+        let history = History::after(with(&["192.0.2.1"], Some(30053)));
+        assert!(removed(&history, &with(&[], Some(30053))).is_empty(), "no address is known");
+        assert!(removed(&history, &with(&["192.0.2.2"], Some(30053))).is_empty(), "it has moved");
+        assert_eq!(removed(&history, &with(&[], Some(30054))), ["192.0.2.1"]);
+        assert_eq!(removed(&history, &state(&["10.0.0.1"])), ["192.0.2.1"]);
+    }
+
+    #[test]
+    fn what_a_recheck_waits_for_is_judged_until_it_is_told_otherwise() {
+        let mut history = History::after(state(&["10.0.0.1"]));
+        let none = state(&[]);
+        for profile in [Profile::Strict, Profile::KubeProxy] {
+            let vanished = history.vanished(&none, profile);
+            history.record(&none, true);
+            history.await_recheck(vanished.clone());
+            assert!(history.vanished(&none, profile).is_empty());
+            assert_eq!(history.removed(&none, profile), vanished);
+            history.await_recheck(BTreeSet::new());
+            assert!(history.removed(&none, profile).is_empty());
+            history.record(&state(&["10.0.0.1"]), true);
+        }
     }
 }

@@ -65,6 +65,7 @@ mod history;
 mod key;
 mod labels;
 mod line;
+mod memory;
 mod probe;
 mod proto;
 mod reconcile;
@@ -73,6 +74,7 @@ mod request;
 #[cfg(test)]
 mod sample;
 mod schedule;
+mod scope;
 #[cfg(feature = "serde")]
 mod serialize;
 mod socket;
@@ -103,11 +105,12 @@ pub use labels::{LabelMap, Labels};
 pub use line::Line;
 pub use proto::{Protocol, ProtocolState, SctpState, TcpState};
 pub use reconcile::{Canceller, FamilyReport, Progress, Reasons, Reconciler, Removal, Report};
+pub use scope::{Profile, Scope};
 pub use stats::{CpuStats, ExpectStats};
 pub use status::Status;
 pub use timeout::{TimeoutPolicy, Timeouts};
 pub use tuple::{Family, Icmp, Tuple};
-pub use verdict::{Profile, Reason, Rules, Scope, Verdict};
+pub use verdict::{Reason, Rules, Verdict};
 
 /// Doors for the fuzz targets in `fuzz/`, which see what no user does.
 #[cfg(fuzzing)]

@@ -2,12 +2,15 @@
 //!
 //! The cost of a run follows the change: where nothing can have become stale, nothing is sent.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::desired::Frontend;
 use crate::verdict::{Change, Rules};
 
-/// How soon after a failure it is worth trying again, at the earliest.
+/// How soon after a failure it is worth trying again; twice as long after each more.
 const RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// What a reconciler remembers of earlier runs, besides the history of frontends.
 #[derive(Debug)]
@@ -30,12 +33,16 @@ pub(crate) struct Schedule {
     not_before: Option<Instant>,
     /// When to see to what is pending.
     again: Option<Instant>,
+    /// Runs that have failed since one succeeded.
+    failures: u32,
 }
 
 #[derive(Debug)]
 struct Recheck {
     due: Instant,
     at: Change,
+    /// Frontends that were removed for the pass before, and are to be judged as it judged them.
+    removed: BTreeSet<Frontend>,
 }
 
 /// What a run has to do.
@@ -47,7 +54,7 @@ pub(crate) struct Work {
     rechecks: bool,
     /// And more than that: what it deletes is to be looked at once more.
     fresh: bool,
-    /// There is something to do, but not yet: `at` is nowhere, and this is where it would be.
+    /// There is something to do, but not yet: `at` is nowhere, and this is where a change is.
     postponed: Option<Change>,
 }
 
@@ -59,6 +66,17 @@ impl Work {
 
     pub(crate) fn is_postponed(&self) -> bool {
         self.postponed.is_some()
+    }
+
+    /// Where to look once more, if something was deleted here: at all that has changed, because what
+    /// was in flight need not be where something was found. After a look at everything that is too
+    /// much.
+    pub(crate) fn recheck(&self, deleted: Change) -> Change {
+        match &self.at {
+            _ if deleted.is_nothing() => deleted,
+            Change::Everything => deleted,
+            at => at.clone().or(deleted),
+        }
     }
 }
 
@@ -74,17 +92,20 @@ impl Schedule {
             next_recheck: None,
             not_before: None,
             again: None,
+            failures: 0,
         }
     }
 
-    /// The next run looks at everything.
-    pub(crate) fn forget(&mut self) {
+    /// The next run looks at everything, and is due.
+    pub(crate) fn forget(&mut self, now: Instant) {
         self.pending = Change::Everything;
+        self.again = Some(now);
     }
 
-    /// A re-check is still to be made, for which removed frontends have to be remembered.
-    pub(crate) fn awaits_recheck(&self) -> bool {
-        self.recheck.is_some()
+    /// Frontends that re-checks to come have to judge as removed.
+    pub(crate) fn awaited(&self) -> BTreeSet<Frontend> {
+        let waiting = self.recheck.iter().chain(&self.next_recheck);
+        waiting.flat_map(|recheck| recheck.removed.iter().copied()).collect()
     }
 
     /// When there will be something to do without a change of the desired state. `other` is what
@@ -112,41 +133,65 @@ impl Schedule {
         Work { at, rechecks: due.is_some(), fresh, postponed: None }
     }
 
-    /// Takes note of a run: whether nothing failed in it, and where it deleted.
-    pub(crate) fn done(
-        &mut self,
-        rules: Rules,
-        work: Work,
-        succeeded: bool,
-        deleted: Change,
-        now: Instant,
-    ) {
+    /// Takes note of a run.
+    pub(crate) fn done(&mut self, rules: Rules, work: Work, outcome: Outcome, now: Instant) {
         self.seen = Some(rules);
         if let Some(pending) = work.postponed {
             self.pending = pending;
             self.again = self.not_before;
             return;
         }
-        self.pending = if succeeded { Change::nothing() } else { Change::Everything };
-        self.again = (!succeeded).then(|| now + RETRY);
-        if !work.at.is_nothing() {
+        if outcome.looked {
             self.not_before = Some(now + self.min_interval);
         }
+        if !outcome.succeeded {
+            let delay = RETRY * 2_u32.saturating_pow(self.failures.min(8));
+            let again = now + delay.min(LONGEST_RETRY);
+            self.failures += 1;
+            self.pending = Change::Everything;
+            self.again = Some(again);
+            // The next try serves as re-check, too, of this one and of those that wait.
+            for waiting in self.recheck.iter_mut().chain(&mut self.next_recheck) {
+                waiting.due = waiting.due.max(again);
+            }
+            return;
+        }
+        self.failures = 0;
+        self.pending = Change::nothing();
+        self.again = None;
+        let recheck = work.recheck(outcome.deleted);
         if work.rechecks {
             self.recheck = self.next_recheck.take();
         }
         // A re-check alone is not followed by another: what it found had been in flight.
-        let found = !deleted.is_nothing() && work.fresh;
+        let found = !recheck.is_nothing() && work.fresh;
         if let (true, Some(delay)) = (found, self.recheck_delay) {
             // One that waits is not made to wait longer.
             let waiting = match self.recheck {
                 None => &mut self.recheck,
                 Some(_) => &mut self.next_recheck,
             };
-            let at = waiting.take().map_or_else(Change::nothing, |before| before.at).or(deleted);
-            *waiting = Some(Recheck { due: now + delay, at });
+            let (mut at, mut removed) = (recheck, outcome.removed);
+            if let Some(before) = waiting.take() {
+                at = before.at.or(at);
+                removed.extend(before.removed);
+            }
+            *waiting = Some(Recheck { due: now + delay, at, removed });
         }
     }
+}
+
+/// What came of a run that was not postponed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcome {
+    /// The table was looked at.
+    pub(crate) looked: bool,
+    /// Nothing failed.
+    pub(crate) succeeded: bool,
+    /// Where entries were deleted.
+    pub(crate) deleted: Change,
+    /// Frontends that the change of the state had removed.
+    pub(crate) removed: BTreeSet<Frontend>,
 }
 
 #[cfg(test)]

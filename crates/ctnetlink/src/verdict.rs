@@ -7,67 +7,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 
 use crate::desired::{DesiredState, Endpoint, Frontend, ServicePort};
-use crate::error::Error;
 use crate::filter::Filter;
 use crate::flow::Flow;
 use crate::grace::Spared;
 use crate::history::History;
 use crate::proto::Protocol;
+use crate::scope::{Profile, Scope};
 use crate::tuple::Family;
-
-/// Whose idea of "stale" is followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Profile {
-    /// Never deletes what may be healthy, given the node's addresses. The default.
-    ///
-    /// Node ports are judged at the node addresses only; a frontend shared by several services is
-    /// served by the backends of all of them; frontends that vanished are cleaned until a run
-    /// succeeded; an untranslated flow to one of the node addresses is a host service and lives; an
-    /// endpoint that says only `ready: false` does not serve.
-    #[default]
-    Strict,
-    /// The predicate of kube-proxy's newest generation (kubernetes#141371), faults included:
-    /// node ports match whatever the destination address, and of two services that share a
-    /// frontend the last one wins.
-    KubeProxy,
-}
-
-impl Profile {
-    /// Whether an endpoint serves, as this profile reads what is not said.
-    pub(crate) fn serves(self, endpoint: &Endpoint) -> bool {
-        match self {
-            Profile::Strict => endpoint.serves(),
-            Profile::KubeProxy => endpoint.serving.unwrap_or(true),
-        }
-    }
-}
-
-impl fmt::Display for Profile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Profile::Strict => "strict",
-            Profile::KubeProxy => "kube-proxy",
-        })
-    }
-}
-
-impl FromStr for Profile {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        match text {
-            "strict" => Ok(Profile::Strict),
-            "kube-proxy" => Ok(Profile::KubeProxy),
-            _ => Err(Error::Invalid(format!(
-                "unknown profile {text:?}: expected strict or kube-proxy"
-            ))),
-        }
-    }
-}
 
 /// Why an entry is stale. The order is the order of the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,31 +61,6 @@ pub enum Verdict {
     Keep,
     /// To be removed.
     Stale(Reason),
-}
-
-/// What to look at. Everything else is kept.
-///
-/// ```
-/// use ctnetlink::{Protocol, Scope};
-/// let mut scope = Scope::default();
-/// scope.protocols = vec![Protocol::UDP, Protocol::TCP];
-/// scope.zones = Some(vec![0]);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Scope {
-    /// Whose rules.
-    pub profile: Profile,
-    /// Protocols judged; UDP by default.
-    pub protocols: Vec<Protocol>,
-    /// Zones judged; `None` means all. Each entry is deleted in its own zone.
-    pub zones: Option<Vec<u16>>,
-}
-
-impl Default for Scope {
-    fn default() -> Self {
-        Scope { profile: Profile::default(), protocols: vec![Protocol::UDP], zones: None }
-    }
 }
 
 /// The compiled rules of one run.
@@ -209,6 +132,10 @@ impl Rules {
             ipv6: FamilyRules::default(),
             node_ports_judged: true,
         };
+        // One frontend a service and family is what most have.
+        for family in [&mut rules.ipv4, &mut rules.ipv6] {
+            family.frontends.reserve(desired.services().len());
+        }
         match scope.profile {
             Profile::Strict => rules.fill_strict(desired, history, spared),
             Profile::KubeProxy => rules.fill_kube_proxy(desired, history, spared),
@@ -238,7 +165,7 @@ impl Rules {
                 self.node_ports_judged = false;
             }
         }
-        for frontend in history.removed_frontends(desired) {
+        for frontend in history.removed(desired, Profile::Strict) {
             if self.scope.protocols.contains(&frontend.protocol) {
                 let backends = Backends { removed: true, ..Backends::default() };
                 self.family_mut(frontend.family()).frontends.entry(frontend).or_insert(backends);
@@ -250,7 +177,7 @@ impl Rules {
     }
 
     fn fill_kube_proxy(&mut self, desired: &DesiredState, history: &History, spared: &Spared) {
-        for frontend in history.frontends_of_vanished_keys(desired) {
+        for frontend in history.removed(desired, Profile::KubeProxy) {
             if self.scope.protocols.contains(&frontend.protocol) {
                 let backends = Backends { removed: true, ..Backends::default() };
                 self.family_mut(frontend.family()).frontends.insert(frontend, backends);
@@ -331,10 +258,10 @@ impl Rules {
         let rules = self.family(family);
         let mut cover = Cover::default();
         for frontend in rules.frontends.keys() {
-            cover.extend(frontend, None);
+            cover.extend(frontend);
         }
         for (protocol, port) in rules.node_ports.keys() {
-            cover.extend_any_address(*protocol, *port, None);
+            cover.extend_any_address(*protocol, *port);
         }
         self.filter_of(family, &cover)
     }
@@ -364,9 +291,6 @@ impl Rules {
         }
         if let Common::One(port) = cover.port {
             filter = filter & Filter::orig_dst_port(port);
-        }
-        if let Common::One(address) = cover.backend {
-            filter = filter & Filter::reply_src(address);
         }
         Some(filter)
     }
@@ -412,6 +336,7 @@ impl FamilyRules {
 impl Backends {
     fn extend(&mut self, service: &ServicePort, family: Family, profile: Profile, spared: &Spared) {
         let own = |e: &&Endpoint| Family::of(e.address.ip()) == family;
+        self.valid.reserve(service.endpoints.len());
         for endpoint in service.endpoints.iter().filter(own) {
             let serves = profile.serves(endpoint);
             self.served |= serves;
@@ -452,15 +377,12 @@ mod change;
 
 pub(crate) use self::change::Change;
 
-/// What a set of frontends has in common, field by field, and the backends concerned; of constant
-/// size.
+/// What a set of frontends has in common, field by field; of constant size.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cover {
     protocol: Common<Protocol>,
     address: Common<IpAddr>,
     port: Common<u16>,
-    /// Address of the backend; `Several` also where any may be concerned.
-    backend: Common<IpAddr>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -482,31 +404,22 @@ impl<T: PartialEq> Common<T> {
 }
 
 impl Cover {
-    /// The frontend of an entry, with all its backends.
+    /// The frontend of an entry.
     pub(crate) fn add<B: AsRef<[u8]>>(&mut self, flow: &Flow<B>) {
         let orig = flow.orig().destination();
-        let (address, port, protocol) = (orig.ip(), orig.port(), flow.protocol());
-        self.extend(&Frontend { address, port, protocol }, None);
+        self.extend(&Frontend { address: orig.ip(), port: orig.port(), protocol: flow.protocol() });
     }
 
-    /// A frontend, and which backend of it; `None` for any.
-    fn extend(&mut self, frontend: &Frontend, backend: Option<IpAddr>) {
+    fn extend(&mut self, frontend: &Frontend) {
+        self.protocol.extend(frontend.protocol);
         self.address.extend(frontend.address);
-        self.extend_all_but_address(frontend.protocol, frontend.port, backend);
+        self.port.extend(frontend.port);
     }
 
-    fn extend_any_address(&mut self, protocol: Protocol, port: u16, backend: Option<IpAddr>) {
-        self.address = Common::Several;
-        self.extend_all_but_address(protocol, port, backend);
-    }
-
-    fn extend_all_but_address(&mut self, protocol: Protocol, port: u16, backend: Option<IpAddr>) {
+    fn extend_any_address(&mut self, protocol: Protocol, port: u16) {
         self.protocol.extend(protocol);
+        self.address = Common::Several;
         self.port.extend(port);
-        match backend {
-            Some(backend) => self.backend.extend(backend),
-            None => self.backend = Common::Several,
-        }
     }
 }
 

@@ -94,8 +94,13 @@ fn dead_backend(v6: bool) -> SocketAddr {
 }
 
 impl KubeTable {
-    /// Entry number `i`, and what has to become of it.
+    /// Entry number `i`, and what has to become of it. None of them expires within a day.
     pub fn entry(&self, i: u32) -> (Entry, Fate) {
+        let (entry, fate) = self.recipe(i);
+        (Entry { timeout: 24 * 3600, ..entry }, fate)
+    }
+
+    fn recipe(&self, i: u32) -> (Entry, Fate) {
         let v6 = (i / 100) % 2 == 1;
         let client = SocketAddr::new(
             address(v6, 128, 1 + i / CLIENT_PORTS),

@@ -2,7 +2,7 @@ package main
 
 import (
 	"net"
-	"strconv"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
 	v1 "k8s.io/api/core/v1"
@@ -10,30 +10,33 @@ import (
 )
 
 // staleFilter is the whole rule as one filter, so that the library lists once and asks it of each
-// entry: the best that can be done with ConntrackDeleteFilters.
-type staleFilter map[string]map[string]bool
+// entry.
+type staleFilter map[netip.AddrPort]map[netip.AddrPort]bool
 
 func (f staleFilter) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 	if flow.Forward.Protocol != 17 {
 		return false
 	}
-	backends, ours := f[join(flow.Forward.DstIP, int(flow.Forward.DstPort))]
-	return ours && !backends[join(flow.Reverse.SrcIP, int(flow.Reverse.SrcPort))]
+	backends, known := f[at(flow.Forward.DstIP, flow.Forward.DstPort)]
+	return known && !backends[at(flow.Reverse.SrcIP, flow.Reverse.SrcPort)]
 }
 
-func join(ip net.IP, port int) string { return net.JoinHostPort(ip.String(), strconv.Itoa(port)) }
+func at(ip net.IP, port uint16) netip.AddrPort {
+	address, _ := netip.AddrFromSlice(ip)
+	return netip.AddrPortFrom(address.Unmap(), port)
+}
 
 func init() {
 	library = func(family v1.IPFamily, services proxy.ServicePortMap, endpoints proxy.EndpointsMap) error {
 		filter := staleFilter{}
 		for name, service := range services {
-			backends := map[string]bool{}
+			backends := map[netip.AddrPort]bool{}
 			for _, endpoint := range endpoints[name] {
 				if endpoint.IsServing() {
-					backends[net.JoinHostPort(endpoint.IP(), strconv.Itoa(endpoint.Port()))] = true
+					backends[at(net.ParseIP(endpoint.IP()), uint16(endpoint.Port()))] = true
 				}
 			}
-			filter[join(service.ClusterIP(), service.Port())] = backends
+			filter[at(service.ClusterIP(), uint16(service.Port()))] = backends
 		}
 		number := netlink.InetFamily(2)
 		if family == v1.IPv6Protocol {

@@ -142,7 +142,11 @@ impl Conntrack {
     /// Questions that can be asked in place are asked here; none of them can change the
     /// table on any kernel. Whether filters select what they say is tried out in a scratch namespace with a
     /// table of its own, on a scratch thread, which needs `CAP_SYS_ADMIN`; where that is refused,
-    /// the answer says so. It takes some fifty dumps of a small table.
+    /// the answer says so.
+    ///
+    /// That table is small, but the kernel keeps those of all namespaces in one hash table and walks
+    /// all of it for each of some ninety questions: 0.7 s on an idle machine, 4.7 s with 200,000
+    /// entries on it, in which other ctnetlink requests have to wait for their turn.
     ///
     /// From then on this handle's dumps are filtered in the kernel by all that was proved. Before,
     /// only what no kernel can hide an entry by is asked for. What this handle was told to

@@ -2,7 +2,7 @@
 
 use super::Conntrack;
 use crate::batch::{Batch, Outcome};
-use crate::dump::Dump;
+use crate::dump::{Dump, Step};
 use crate::error::{Error, Operation, Result};
 use crate::flow::FlowRef;
 
@@ -49,9 +49,9 @@ fn stream(
     batch: &mut Batch,
 ) -> Result<()> {
     loop {
-        let next = dump.next();
-        let more = match &next {
-            Ok(Some(flow)) => {
+        let step = dump.step();
+        let more = match &step {
+            Ok(Step::Entry(flow)) => {
                 if sweeper.judge(flow)
                     && delete
                     && let Err(error) = batch.delete(flow)
@@ -60,8 +60,9 @@ fn stream(
                 }
                 Ok(true)
             }
-            Ok(None) => Ok(false),
-            Err(_) => next.map(|_| false),
+            Ok(Step::Datagram) => Ok(true),
+            Ok(Step::End) => Ok(false),
+            Err(_) => step.map(|_| false),
         };
         // Whatever came counts, also before an error.
         sweeper.received(dump.received());

@@ -13,13 +13,14 @@ use self::pass::Pass;
 pub use self::report::{FamilyReport, Reasons, Removal, Report};
 use crate::conntrack::Conntrack;
 use crate::desired::DesiredState;
-use crate::error::Result;
-use crate::grace::Grace;
+use crate::error::{Error, Result};
 use crate::history::History;
+use crate::memory::Memory;
 use crate::proto::Protocol;
-use crate::schedule::{Schedule, Work};
+use crate::schedule::Schedule;
+use crate::scope::{Profile, Scope};
 use crate::tuple::Family;
-use crate::verdict::{Change, Cover, Profile, Rules, Scope};
+use crate::verdict::{Change, Cover};
 
 /// How long after the first pass the re-check runs, unless told otherwise.
 const RECHECK_DELAY: Duration = Duration::from_millis(100);
@@ -30,10 +31,9 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 ///
 /// The first run makes one pass over the table per family (none for a family without frontends),
 /// filtered in the kernel to what could be stale. From then on the cost follows the change: a run
-/// looks only at frontends that are new, have vanished, have lost a backend (then only at the flows to
-/// that one) or gone from none to some, and where there are none, sends nothing. After anything
-/// failed, and when [asked](Reconciler::look_at_everything), it looks at everything again. With
-/// [`Conntrack::capabilities`] asked once, the kernel filters by all of that.
+/// looks only at frontends that are new, have vanished, have lost a backend or gone from none to
+/// some, and where there are none, sends nothing. After anything failed, when a node address was
+/// lost, and when [asked](Reconciler::look_at_everything), it looks at everything again.
 ///
 /// Both families are walked at once, IPv6 in a thread that ends with the pass. Nothing is collected:
 /// memory does not depend on the size of the table. A stale entry is deleted by its reply tuple, zone
@@ -41,7 +41,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 ///
 /// If a pass deleted anything, one more follows after a short delay, narrowed to the frontends
 /// concerned: an entry whose first packet was in flight when the rules changed is in no dump until
-/// a moment later.
+/// a moment later. (If the pass found nothing, nobody was talking to what is gone, and none follows.)
 ///
 /// Keep the reconciler between runs, and change the rules of the packet filter *before* calling
 /// [`run`](Reconciler::run). It knows of no flows but through the desired state: whoever else makes
@@ -74,7 +74,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 ///     loop {
 ///         match reconciler.run(ct, &desired) {
 ///             Ok(report) => println!("{report}"),
-///             Err(error) => eprintln!("{error}"), // it is due again in a second
+///             Err(error) => eprintln!("{error}"), // it is due again soon
 ///         }
 ///         let next = match reconciler.due() {
 ///             Some(due) => states.recv_timeout(due.saturating_duration_since(Instant::now())),
@@ -96,11 +96,7 @@ pub struct Reconciler {
     scope: Scope,
     dry_run: bool,
     deferred: bool,
-    grace: Grace,
-    /// When the first grace time ends.
-    grace_ends: Option<Instant>,
-    history: History,
-    schedule: Schedule,
+    memory: Memory,
     progress: Mutex<Option<Box<ProgressCallback>>>,
     canceller: Canceller,
 }
@@ -131,7 +127,7 @@ impl Canceller {
 pub struct Progress {
     /// Family being scanned.
     pub family: Family,
-    /// 1 for the first pass, 2 for the re-check.
+    /// 1 for the first pass of the run, 2 for a re-check in the same run.
     pub pass: u32,
     /// Entries received in this family, over all passes.
     pub scanned: u64,
@@ -146,10 +142,7 @@ impl Reconciler {
             scope: Scope { profile, ..Scope::default() },
             dry_run: false,
             deferred: false,
-            grace: Grace::default(),
-            grace_ends: None,
-            history: History::default(),
-            schedule: Schedule::new(RECHECK_DELAY),
+            memory: Memory::new(Schedule::new(RECHECK_DELAY)),
             progress: Mutex::new(None),
             canceller: Canceller::default(),
         }
@@ -179,7 +172,7 @@ impl Reconciler {
     /// Delay before the second pass; `None` for no second pass.
     #[must_use]
     pub fn recheck(mut self, delay: Option<Duration>) -> Self {
-        self.schedule.recheck_delay = delay.map(|delay| delay.min(LONGEST));
+        self.memory.schedule.recheck_delay = delay.map(|delay| delay.min(LONGEST));
         self
     }
 
@@ -199,7 +192,7 @@ impl Reconciler {
     /// ```
     #[must_use]
     pub fn min_interval(mut self, interval: Duration) -> Self {
-        self.schedule.min_interval = interval.min(LONGEST);
+        self.memory.schedule.min_interval = interval.min(LONGEST);
         self
     }
 
@@ -212,7 +205,7 @@ impl Reconciler {
     /// When one ends is part of [`due`](Reconciler::due).
     #[must_use]
     pub fn grace(mut self, time: Duration) -> Self {
-        self.grace.length = time.min(LONGEST);
+        self.memory.grace.length = time.min(LONGEST);
         self
     }
 
@@ -228,26 +221,28 @@ impl Reconciler {
     }
 
     /// When to run again even if the desired state has not changed: a deferred second pass, a run
-    /// that was postponed or has failed (in a second), the end of a grace time. `None` if nothing is
-    /// waiting, and for dry runs.
+    /// that was postponed, one that has failed (after a second, and twice as long after each more, up
+    /// to a minute), [`look_at_everything`](Reconciler::look_at_everything), the end of a grace time.
+    /// `None` if nothing is waiting, and for dry runs.
     pub fn due(&self) -> Option<Instant> {
         match self.dry_run {
             true => None,
-            false => self.schedule.due(self.grace_ends),
+            false => self.memory.due(),
         }
     }
 
     /// Makes the next run look at everything, as the first one does.
     pub fn look_at_everything(&mut self) {
-        self.schedule.forget();
+        self.memory.schedule.forget(Instant::now());
     }
 
     /// The desired state of the last run, if an earlier process made it: its frontends that have
     /// vanished are cleaned.
     #[must_use]
     pub fn previous(mut self, previous: DesiredState) -> Self {
-        self.grace = self.grace.after_state(previous.clone());
-        self.history = History::after(previous);
+        let grace = std::mem::take(&mut self.memory.grace);
+        self.memory.grace = grace.after_state(previous.clone());
+        self.memory.history = History::after(previous);
         self
     }
 
@@ -280,84 +275,62 @@ impl Reconciler {
     /// pass that ended early in [`FamilyReport::error`], deletes that failed in
     /// [`FamilyReport::failures`].
     pub fn run(&mut self, ct: &Conntrack, desired: &DesiredState) -> Result<Report> {
-        let report = self.run_once(ct, desired);
-        // A run that sends nothing cannot be cancelled: the one after is.
-        if !report.as_ref().is_ok_and(|report| report.nothing_changed || report.postponed) {
-            self.canceller.0.store(false, Ordering::Relaxed);
-        }
-        report
-    }
-
-    fn run_once(&mut self, ct: &Conntrack, desired: &DesiredState) -> Result<Report> {
         let started = Instant::now();
-        let grace = self.grace.after(desired, &self.scope, started);
-        let spared = grace.spared(started);
-        if !self.dry_run {
-            self.grace = grace;
-            self.grace_ends = spared.ends;
-        }
-        let rules = Rules::sparing(desired, &self.history, &self.scope, &spared);
+        let plan = self.memory.plan(desired, &self.scope, started, self.dry_run);
         let mut families = Family::ALL.map(FamilyReport::new);
-        let work = match self.dry_run {
-            true => Work::everything(),
-            false => self.schedule.work(&rules, started),
-        };
-        let filters = work.at.filters(&rules);
         let pass = Pass {
             ct,
-            rules: &rules,
+            rules: &plan.rules,
             delete: !self.dry_run,
             canceller: &self.canceller,
             progress: &self.progress,
         };
-        let mut covers = pass.run(&filters, &mut families);
-        if families.iter().all(|family| family.scanned == 0)
-            && let Some(error) = families.iter_mut().find_map(|family| family.error.take())
-        {
-            // What this state has lost is to be cleaned by a later run.
-            if !self.dry_run {
-                self.history.record(desired, false);
-                self.schedule.done(rules, work, false, Change::nothing(), Instant::now());
-            }
-            return Err(error);
-        }
-        let removed = |family: &FamilyReport| family.deleted + family.already_gone > 0;
-        for (cover, report) in covers.iter_mut().zip(&families) {
-            if !removed(report) {
+        let mut covers = pass.run(&plan.filters, &mut families);
+        for (cover, family) in covers.iter_mut().zip(&families) {
+            if family.deleted + family.already_gone == 0 {
                 *cover = Cover::default();
             }
         }
         let mut found = Change::Frontends(covers);
+        let recheck = plan.work.recheck(found.clone());
         if let (Some(delay), false, false) =
-            (self.schedule.recheck_delay, self.deferred, found.is_nothing())
+            (self.memory.schedule.recheck_delay, self.deferred, recheck.is_nothing())
         {
             if !self.canceller.is_cancelled() {
                 thread::sleep(delay);
             }
-            pass.run(&found.filters(&rules), &mut families);
+            pass.run(&recheck.filters(&plan.rules), &mut families);
             found = Change::nothing();
+        }
+        // A cancel that came too late is for the next run.
+        let is_cancelled =
+            |family: &FamilyReport| family.error.as_ref().is_some_and(Error::is_cancelled);
+        if families.iter().any(is_cancelled) {
+            self.canceller.0.store(false, Ordering::Relaxed);
         }
 
         let report = Report {
             profile: self.scope.profile,
             dry_run: self.dry_run,
             elapsed: started.elapsed(),
-            node_ports_judged: rules.node_ports_judged(),
-            nothing_changed: work.at.is_nothing() && !work.is_postponed(),
-            postponed: work.is_postponed(),
-            in_grace: spared.len(),
+            node_ports_judged: plan.rules.node_ports_judged(),
+            nothing_changed: plan.work.at.is_nothing() && !plan.work.is_postponed(),
+            postponed: plan.work.is_postponed(),
+            in_grace: plan.in_grace,
             families,
         };
+        let succeeded = report.succeeded();
         if !self.dry_run {
-            let succeeded = report.succeeded();
-            self.schedule.done(rules, work, succeeded, found, Instant::now());
-            // A re-check judges by what was removed for the pass before.
-            match report.postponed || succeeded && self.schedule.awaits_recheck() {
-                true => self.history.postpone(desired),
-                false => self.history.record(desired, succeeded),
-            }
+            self.memory.settle(desired, &self.scope, plan, succeeded, found, Instant::now());
         }
-        Ok(report)
+        let mut walked = report.families.iter().filter(|family| family.passes > 0);
+        let nothing_scanned = walked.all(|family| {
+            let refused = family.error.as_ref().is_some_and(|error| !error.is_cancelled());
+            family.scanned == 0 && refused
+        });
+        let error = report.families.iter().find_map(|family| family.error.clone());
+        let error = error.filter(|_| nothing_scanned);
+        error.map_or(Ok(report), Err)
     }
 }
 
@@ -366,9 +339,9 @@ impl fmt::Debug for Reconciler {
         f.debug_struct("Reconciler")
             .field("scope", &self.scope)
             .field("dry_run", &self.dry_run)
-            .field("recheck", &self.schedule.recheck_delay)
-            .field("min_interval", &self.schedule.min_interval)
-            .field("grace", &self.grace.length)
+            .field("recheck", &self.memory.schedule.recheck_delay)
+            .field("min_interval", &self.memory.schedule.min_interval)
+            .field("grace", &self.memory.grace.length)
             .finish_non_exhaustive()
     }
 }

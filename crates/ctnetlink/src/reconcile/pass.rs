@@ -8,6 +8,7 @@ use super::{Canceller, Progress, ProgressCallback};
 use crate::batch::Outcome;
 use crate::conntrack::Conntrack;
 use crate::conntrack::sweep::{Sweeper, sweep};
+use crate::error::{Error, Operation};
 use crate::filter::Filter;
 use crate::flow::FlowRef;
 use crate::verdict::{Cover, Rules, Verdict};
@@ -34,9 +35,8 @@ impl Pass<'_> {
     ) -> [Cover; 2] {
         let walk = |filter: &Filter, report: &mut FamilyReport| self.walk(filter, report);
         match filters {
-            // The kernel walks the whole table for either family, and a walk waits for memory most
-            // of its time: two at once take the time of one, and find each other's lines in the
-            // cache.
+            // The kernel walks the whole table for either family: two at once take the time of one.
+            // (Up to its first full datagram a dump keeps others out, nfnl_lock; from then on not.)
             [Some(filter4), Some(filter6)] => {
                 let mut cover6 = None;
                 let cover4 = thread::scope(|scope| {
@@ -69,7 +69,11 @@ impl Pass<'_> {
             before,
             next_call: before + PROGRESS_INTERVAL,
         };
-        let result = self.ct.dump(filter).and_then(|dump| {
+        let dump = match self.canceller.is_cancelled() {
+            true => Err(Error::Cancelled { operation: Operation::Dump }),
+            false => self.ct.dump(filter),
+        };
+        let result = dump.and_then(|dump| {
             if walk.report.passes == 1 {
                 walk.report.pushdown = dump.pushdown().to_owned();
             }

@@ -9,8 +9,9 @@ use crate::batch::Outcome;
 use crate::desired::Frontend;
 use crate::error::{Error, errno_text};
 use crate::flow::Flow;
+use crate::scope::Profile;
 use crate::tuple::Family;
-use crate::verdict::{Profile, Reason};
+use crate::verdict::Reason;
 
 /// Groups shown by frontend, backend and reason; more are only counted, so that the report stays
 /// on one screen and memory stays constant.
@@ -63,7 +64,7 @@ pub struct FamilyReport {
     pub failed: u64,
     /// How often, by errno.
     pub failures: BTreeMap<i32, u64>,
-    /// Passes of judgement (each can take the kernel several walks, see `pushdown`): 0 where nothing could be stale, 2 with the re-check.
+    /// Passes of judgement (each can take the kernel several walks, see `pushdown`): 0 where nothing could be stale, 2 with a re-check in the same run.
     pub passes: u32,
     /// What the kernel filtered, in the words of the filter; empty without a pass.
     pub pushdown: String,

@@ -8,9 +8,11 @@ use super::*;
 use crate::desired::{DesiredState, Endpoint, ServiceKey, ServicePort};
 use crate::grace::Grace;
 use crate::history::History;
+use crate::memory::Memory;
 use crate::proto::Protocol;
 use crate::sample::Sample;
-use crate::verdict::{Cover, Reason, Scope, Verdict};
+use crate::scope::{Profile, Scope};
+use crate::verdict::{Cover, Reason, Verdict};
 
 const DELAY: Duration = Duration::from_millis(100);
 
@@ -52,7 +54,9 @@ impl Machine {
             cover.add(&Sample::udp("10.96.0.10:53", "10.244.9.9:53").flow());
         }
         let deleted = Change::Frontends([cover, Cover::default()]);
-        self.schedule.done(rules, work, succeeded, deleted, self.now);
+        let (looked_at, removed) = (looked.is_some(), BTreeSet::new());
+        let outcome = Outcome { looked: looked_at, succeeded, deleted, removed };
+        self.schedule.done(rules, work, outcome, self.now);
         looked
     }
 }
@@ -64,11 +68,6 @@ fn frontend() -> Option<String> {
     Some("ip and udp and orig dst 10.96.0.10 and orig dst port 53".into())
 }
 
-fn lost(backend: &str) -> Option<String> {
-    let address = backend.trim_end_matches(":53");
-    Some(format!("ip and udp and orig dst 10.96.0.10 and orig dst port 53 and reply src {address}"))
-}
-
 fn everything() -> Option<String> {
     Some("everything".into())
 }
@@ -78,14 +77,15 @@ fn the_cost_follows_the_change() {
     let mut machine = Machine::new();
     assert_eq!(machine.run(&[A, B], true, false), everything(), "at the start");
     assert_eq!(machine.run(&[A, B], true, false), None, "nothing changed");
-    assert_eq!(machine.run(&[A], true, false), lost(B), "a backend was lost");
+    assert_eq!(machine.run(&[A], true, false), frontend(), "a backend was lost");
     assert_eq!(machine.run(&[A, B], true, false), None, "one came, none was lost");
     assert_eq!(machine.run(&[], true, false), frontend(), "all were lost");
     assert_eq!(machine.run(&[], true, false), None);
     assert_eq!(machine.run(&[A], true, false), frontend(), "none to some");
     assert_eq!(machine.run(&[A], false, false), None, "a failure is known only afterwards");
     assert_eq!(machine.run(&[A], true, false), everything(), "after a failure");
-    machine.schedule.forget();
+    machine.schedule.forget(machine.now);
+    assert_eq!(machine.schedule.due(None), Some(machine.now));
     assert_eq!(machine.run(&[A], true, false), everything(), "on request");
 }
 
@@ -94,6 +94,10 @@ fn after_a_failure_it_wants_to_run_again_soon() {
     let mut machine = Machine::new();
     machine.run(&[A], false, false);
     assert_eq!(machine.schedule.due(None), Some(machine.now + RETRY));
+    for delay in [2, 4, 8, 16, 32, 60, 60] {
+        machine.run(&[A], false, true);
+        assert_eq!(machine.schedule.due(None), Some(machine.now + delay * RETRY));
+    }
     machine.run(&[A], true, false);
     assert_eq!(machine.schedule.due(None), None);
     machine.schedule.min_interval = 10 * RETRY;
@@ -102,17 +106,55 @@ fn after_a_failure_it_wants_to_run_again_soon() {
 }
 
 #[test]
+fn a_failure_serves_rechecks_with_the_next_try() {
+    let mut machine = Machine::new();
+    machine.run(&[A, B], true, true);
+    machine.now += DELAY;
+    machine.run(&[A], false, true);
+    assert_eq!(machine.schedule.due(None), Some(machine.now + RETRY));
+    machine.now += RETRY;
+    assert_eq!(machine.run(&[A], true, false), everything());
+    assert_eq!(machine.schedule.due(None), None);
+}
+
+#[test]
+fn the_recheck_looks_at_all_that_has_changed() {
+    let mut machine = Machine::new();
+    machine.run(&[A, B], true, false);
+    let rules = rules(&[A]);
+    let work = machine.schedule.work(&rules, machine.now);
+    assert!(work.recheck(Change::nothing()).is_nothing(), "nothing was found");
+    let mut elsewhere = Cover::default();
+    elsewhere.add(&Sample::udp("10.96.0.11:53", B).flow());
+    let found = Change::Frontends([elsewhere, Cover::default()]);
+    let at = filter(&rules, &work.recheck(found.clone())).unwrap();
+    assert_eq!(at, "ip and udp and orig dst port 53", "there, and where something was found");
+    let at = filter(&rules, &Work::everything().recheck(found)).unwrap();
+    assert!(at.contains("orig dst 10.96.0.11"), "{at}");
+}
+
+#[test]
+fn a_run_without_anything_to_judge_begins_no_interval() {
+    let mut machine = Machine::new();
+    machine.schedule.min_interval = 10 * DELAY;
+    let nothing = Rules::new(&DesiredState::default(), &History::default(), &Scope::default());
+    let work = machine.schedule.work(&nothing, machine.now);
+    assert!(work.at.filters(&nothing).iter().all(Option::is_none));
+    let outcome = Outcome { succeeded: true, ..Outcome::default() };
+    machine.schedule.done(nothing, work, outcome, machine.now);
+    assert_eq!(machine.run(&[A], true, false), frontend());
+}
+
+#[test]
 fn one_recheck_not_before_its_time_and_none_after_it() {
     let mut machine = Machine::new();
     machine.run(&[A, B], true, false);
-    assert_eq!(machine.run(&[A], true, true), lost(B));
+    assert_eq!(machine.run(&[A], true, true), frontend());
     assert_eq!(machine.schedule.due(None), Some(machine.now + DELAY));
     assert_eq!(machine.run(&[A], true, false), None, "too early, and still pending");
-    assert!(machine.schedule.awaits_recheck());
     machine.now += DELAY;
     assert_eq!(machine.run(&[A], true, true), frontend(), "the next run is the re-check");
     assert_eq!(machine.schedule.due(None), None, "which is not re-checked");
-    assert!(!machine.schedule.awaits_recheck());
     assert_eq!(machine.run(&[A], true, false), None);
 }
 
@@ -121,9 +163,9 @@ fn a_recheck_is_not_put_off_by_later_ones() {
     let mut machine = Machine::new();
     machine.run(&[A, B], true, true);
     let first = machine.now + DELAY;
-    for (backends, lost_one) in [(&[A][..], lost(B)), (&[B], lost(A)), (&[A], lost(B))] {
+    for backends in [[A], [B], [A]] {
         machine.now += DELAY / 4;
-        assert_eq!(machine.run(backends, true, true), lost_one);
+        assert_eq!(machine.run(&backends, true, true), frontend());
         assert_eq!(machine.schedule.due(None), Some(first));
     }
     machine.now = first;
@@ -132,6 +174,32 @@ fn a_recheck_is_not_put_off_by_later_ones() {
     machine.now = first + DELAY;
     assert_eq!(machine.run(&[A], true, false), frontend());
     assert_eq!(machine.schedule.due(None), None);
+}
+
+#[test]
+fn rechecks_remember_what_was_removed_for_each_of_their_passes() {
+    let mut machine = Machine::new();
+    machine.run(&[A, B], true, false);
+    let frontends = ["10.96.0.1", "10.96.0.2", "10.96.0.3"]
+        .map(|address| crate::desired::Frontend::new(address.parse().unwrap(), 53, Protocol::UDP));
+    for (frontend, backends) in frontends.into_iter().zip([[A], [B], [A]]) {
+        let rules = rules(&backends);
+        let work = machine.schedule.work(&rules, machine.now);
+        let mut deleted = Cover::default();
+        deleted.add(&Sample::udp("10.96.0.10:53", "10.244.9.9:53").flow());
+        let deleted = Change::Frontends([deleted, Cover::default()]);
+        let removed = BTreeSet::from([frontend]);
+        let outcome = Outcome { looked: true, succeeded: true, deleted, removed };
+        machine.schedule.done(rules, work, outcome, machine.now);
+        machine.now += DELAY / 4;
+    }
+    assert_eq!(machine.schedule.awaited(), BTreeSet::from(frontends));
+    machine.now += DELAY / 4;
+    machine.run(&[A], true, false);
+    assert_eq!(machine.schedule.awaited(), BTreeSet::from([frontends[1], frontends[2]]));
+    machine.now += DELAY;
+    machine.run(&[A], true, false);
+    assert!(machine.schedule.awaited().is_empty());
 }
 
 #[test]
@@ -169,7 +237,7 @@ fn what_comes_faster_than_the_interval_is_one_change() {
     // A run that sends nothing does not begin a new interval; a failure does not end one.
     machine.now += 10 * DELAY;
     assert_eq!(machine.run(&[A, B], true, false), None);
-    assert_eq!(machine.run(&[B], false, false), lost(A));
+    assert_eq!(machine.run(&[B], false, false), frontend());
     assert_eq!(machine.run(&[B], true, false), None);
     assert_eq!(machine.schedule.due(None), Some(machine.now + 10 * DELAY));
     machine.now += 10 * DELAY;
@@ -249,39 +317,38 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
 
     /// Whatever states came, however fast, and whatever failed: a run that leaves nothing to do has
-    /// looked at every entry that is stale by then.
+    /// looked at every entry that is stale by then, and in the end nothing is due.
     #[test]
     fn nothing_stale_is_forgotten(
         steps in prop::collection::vec(any_step(), 1..12),
         interval in prop_oneof![Just(0_u32), Just(30)],
         grace in prop_oneof![Just(0_u32), Just(50)],
+        profile in prop_oneof![Just(Profile::Strict), Just(Profile::KubeProxy)],
     ) {
         const HUNDREDTH: Duration = Duration::from_millis(10);
-        let scope = Scope::default();
-        let mut schedule = Schedule::new(DELAY);
-        schedule.min_interval = interval * HUNDREDTH;
-        let mut grace = Grace::of(grace * HUNDREDTH);
-        let (mut history, mut now) = (History::default(), Instant::now());
-        // Who knows of every frontend there ever was.
+        let scope = Scope { profile, ..Scope::default() };
+        let mut memory = Memory::new(Schedule::new(DELAY));
+        memory.schedule.min_interval = interval * HUNDREDTH;
+        memory.grace = Grace::of(grace * HUNDREDTH);
+        let mut now = Instant::now();
+        // Who knows of every frontend there ever was, as strict has to until all is clean.
         let mut omniscient = History::default();
         let mut table: BTreeSet<(&str, &str)> = BTreeSet::new();
-        for Step { listed, after, succeeds } in steps {
-            now += after * HUNDREDTH;
-            let desired = desired(&listed);
-            grace = grace.after(&desired, &scope, now);
-            let spared = grace.spared(now);
-            let rules = Rules::sparing(&desired, &history, &scope, &spared);
+        let mut run = |listed: &[Listed; 2], succeeds: bool, now: Instant| {
+            let desired = desired(listed);
+            let plan = memory.plan(&desired, &scope, now, false);
+            let postponed = plan.work.is_postponed();
+            let spared = memory.grace.after(&desired, &scope, now).spared(now);
             let reference = Rules::sparing(&desired, &omniscient, &scope, &spared);
-            let work = schedule.work(&rules, now);
-            let [filter, _] = work.at.filters(&rules);
-            let postponed = work.is_postponed();
             let mut deleted = Cover::default();
             let mut left = Vec::new();
             if !postponed && succeeds {
                 table.retain(|(vip, backend)| {
                     let flow = Sample::udp(vip, backend).flow();
-                    let looked = filter.as_ref().is_some_and(|filter| filter.matches(&flow));
-                    if looked && rules.verdict(&flow) != Verdict::Keep {
+                    let looked = plan.filters[0].as_ref().is_some_and(|f| f.matches(&flow));
+                    if looked && plan.rules.verdict(&flow) != Verdict::Keep {
+                        let known = reference.verdict(&flow) != Verdict::Keep;
+                        assert!(known || profile == Profile::KubeProxy, "{vip} {backend}");
                         deleted.add(&flow);
                         return false;
                     }
@@ -292,50 +359,68 @@ proptest! {
                 });
             }
             // Clients go on making them where nothing serves; they are seen to when something does.
-            let serves = |vip: &str| made(&listed).any(|(v, backend)| v == vip && backend != vip);
+            let serves = |vip: &str| made(listed).any(|(v, backend)| v == vip && backend != vip);
             left.retain(|(vip, _, reason)| *reason != Reason::NotTranslated || serves(vip));
-            prop_assert!(left.is_empty(), "{:?}", left);
             let deleted = Change::Frontends([deleted, Cover::default()]);
-            schedule.done(rules, work, succeeds, deleted, now);
-            match postponed || succeeds && schedule.awaits_recheck() {
-                true => history.postpone(&desired),
-                false => history.record(&desired, succeeds),
+            memory.settle(&desired, &scope, plan, succeeds, deleted, now);
+            match profile {
+                // Of vanished services it knows those of the last run only.
+                Profile::KubeProxy if postponed => {}
+                Profile::KubeProxy => omniscient = History::after(desired.clone()),
+                _ => omniscient.record(&desired, false),
             }
-            prop_assert!(schedule.due(None).is_some() || !postponed && succeeds);
-            omniscient.record(&desired, false);
-            table.extend(made(&listed));
+            table.extend(made(listed));
+            (postponed, left, memory.due())
+        };
+        let mut last = None;
+        for Step { listed, after, succeeds } in steps {
+            now += after * HUNDREDTH;
+            let (postponed, left, due) = run(&listed, succeeds, now);
+            prop_assert!(left.is_empty(), "{:?}", left);
+            prop_assert!(due.is_some() || !postponed && succeeds);
+            last = Some((listed, due));
+        }
+        let Some((listed, mut due)) = last else { return Ok(()) };
+        let mut runs = 0;
+        while let Some(moment) = due {
+            now = now.max(moment);
+            let (_, left, later) = run(&listed, true, now);
+            prop_assert!(left.is_empty() && runs < 6, "{:?} {}", left, runs);
+            (due, runs) = (later, runs + 1);
         }
     }
 
-    /// What was in flight at a re-check is judged as it was for the pass before.
+    /// What was in flight at a re-check is judged as it was for the pass before, and then forgotten.
     #[test]
-    fn a_recheck_judges_by_what_was_removed(state in any_step(), later in 10..40_u32) {
-        let scope = Scope::default();
-        let mut schedule = Schedule::new(DELAY);
-        let (mut history, now) = (History::after(desired(&state.listed)), Instant::now());
-        let nothing = DesiredState::default();
+    fn a_recheck_judges_by_what_was_removed(
+        state in any_step(), meanwhile in any::<bool>(), later in 10..40_u32,
+        profile in prop_oneof![Just(Profile::Strict), Just(Profile::KubeProxy)],
+    ) {
+        let scope = Scope { profile, ..Scope::default() };
+        let mut memory = Memory::new(Schedule::new(DELAY));
+        memory.history = History::after(desired(&state.listed));
+        let (nothing, now) = (DesiredState::default(), Instant::now());
         let mut at = now;
         for pass in 0..2 {
-            let rules = Rules::new(&nothing, &history, &scope);
-            let work = schedule.work(&rules, at);
-            let [filter, _] = work.at.filters(&rules);
+            let plan = memory.plan(&nothing, &scope, at, false);
             let mut deleted = Cover::default();
             for (vip, backend) in made(&state.listed).filter(|(vip, backend)| vip != backend) {
                 let flow = Sample::udp(vip, backend).flow();
-                let stale = rules.verdict(&flow) != Verdict::Keep;
-                let looked = filter.as_ref().is_some_and(|filter| filter.matches(&flow));
+                let stale = plan.rules.verdict(&flow) != Verdict::Keep;
+                let looked = plan.filters[0].as_ref().is_some_and(|f| f.matches(&flow));
                 prop_assert!(stale && looked, "pass {}: {} {}", pass, vip, backend);
                 deleted.add(&flow);
             }
             let deleted = Change::Frontends([deleted, Cover::default()]);
-            schedule.done(rules, work, true, deleted, at);
-            match schedule.awaits_recheck() {
-                true => history.postpone(&nothing),
-                false => history.record(&nothing, true),
+            memory.settle(&nothing, &scope, plan, true, deleted, at);
+            if meanwhile && pass == 0 {
+                // A run in between, which has nothing to do.
+                let plan = memory.plan(&nothing, &scope, at, false);
+                memory.settle(&nothing, &scope, plan, true, Change::nothing(), at);
             }
             at = now + later * Duration::from_millis(10);
         }
-        let rules = Rules::new(&nothing, &history, &scope);
-        prop_assert_eq!(rules.frontends(), 0, "and then it is forgotten");
+        let plan = memory.plan(&nothing, &scope, at, false);
+        prop_assert_eq!(plan.rules.frontends(), 0, "and then it is forgotten");
     }
 }

@@ -1,7 +1,5 @@
 //! What a change of the rules can have made stale.
 
-use std::net::IpAddr;
-
 use super::{Backends, Cover, FamilyRules, Rules};
 use crate::filter::Filter;
 use crate::tuple::Family;
@@ -14,6 +12,12 @@ pub(crate) enum Change {
     /// Toward these frontends, by family in the order of [`Family::ALL`]; two empty covers are
     /// nowhere.
     Frontends([Cover; 2]),
+}
+
+impl Default for Change {
+    fn default() -> Self {
+        Change::nothing()
+    }
 }
 
 impl Change {
@@ -72,29 +76,27 @@ impl Rules {
 impl FamilyRules {
     fn change_since(&self, before: &FamilyRules, cover: &mut Cover) {
         for (frontend, backends) in &self.frontends {
-            let before = before.frontends.get(frontend);
-            backends.less_since(before, |lost| cover.extend(frontend, lost));
+            if backends.kept_less_than(before.frontends.get(frontend)) {
+                cover.extend(frontend);
+            }
         }
         for (key, backends) in &self.node_ports {
-            let before = before.node_ports.get(key);
-            backends.less_since(before, |lost| cover.extend_any_address(key.0, key.1, lost));
+            if backends.kept_less_than(before.node_ports.get(key)) {
+                cover.extend_any_address(key.0, key.1);
+            }
         }
     }
 }
 
 impl Backends {
-    /// Calls with the address of each backend that is no longer valid, or with `None` if entries
-    /// toward any can have become stale.
-    fn less_since(&self, before: Option<&Backends>, mut lost: impl FnMut(Option<IpAddr>)) {
-        match before {
-            Some(before) if self.removed == before.removed && self.served == before.served => {
-                let gone = before.valid.iter().filter(|backend| !self.serve(**backend));
-                gone.for_each(|backend| lost(Some(backend.ip())));
-            }
+    /// Whether an entry that was valid before may not be now.
+    fn kept_less_than(&self, before: Option<&Backends>) -> bool {
+        let Some(before) = before else { return true };
+        self.removed != before.removed
             // While no backend serves nothing is translated, and such entries are stale as soon as
             // one does.
-            _ => lost(None),
-        }
+            || self.served && !before.served
+            || !before.valid.iter().all(|backend| self.serve(*backend))
     }
 }
 
@@ -107,7 +109,6 @@ impl Cover {
         self.protocol = self.protocol.or(other.protocol);
         self.address = self.address.or(other.address);
         self.port = self.port.or(other.port);
-        self.backend = self.backend.or(other.backend);
         self
     }
 }

@@ -78,22 +78,29 @@ fn any_entry() -> impl Strategy<Value = Sample> {
     })
 }
 
-/// Section 7 of kube-proxy.md, sentence by sentence, over plain lists.
+/// Section 7 of kube-proxy.md, sentence by sentence, over plain lists; but that a node port is owned by
+/// its live service at whatever address.
 fn naive_strict(desired: &DesiredState, previous: &DesiredState, e: &Sample) -> Verdict {
     let v6 = e.frontend.is_ipv6();
-    let owns = |state: &DesiredState, s: &ServicePort| {
-        let in_family = |a: &&IpAddr| a.is_ipv6() == v6;
-        let own = s.cluster_ips.iter().chain(&s.external_ips).chain(&s.load_balancer_ips);
-        let exists = s.cluster_ips.iter().any(|a| a.is_ipv6() == v6);
-        let at_vip = own.filter(in_family).any(|a| SocketAddr::new(*a, s.port) == e.frontend);
-        let at_node = state.node_addresses().contains(&e.frontend.ip())
-            && s.node_port == Some(e.frontend.port());
-        s.key.protocol == e.protocol && exists && (at_vip || at_node)
+    let exists = |s: &ServicePort| {
+        s.key.protocol == e.protocol && s.cluster_ips.iter().any(|a| a.is_ipv6() == v6)
     };
-    let owners: Vec<_> = desired.services().iter().filter(|s| owns(desired, s)).collect();
+    let at_vip = |s: &&ServicePort| {
+        let in_family = |a: &&IpAddr| a.is_ipv6() == v6;
+        let mut own = s.cluster_ips.iter().chain(&s.external_ips).chain(&s.load_balancer_ips);
+        exists(s) && own.any(|a| in_family(&a) && SocketAddr::new(*a, s.port) == e.frontend)
+    };
+    let has_port = |s: &&ServicePort| exists(s) && s.node_port == Some(e.frontend.port());
+    let node = |state: &DesiredState| state.node_addresses().contains(&e.frontend.ip());
+    let services = desired.services().iter();
+    let owners = services.filter(|s| at_vip(s) || node(desired) && has_port(s));
+    let owners: Vec<_> = owners.collect();
     let untranslated = e.backend == e.frontend;
     if owners.is_empty() {
-        let removed = previous.services().iter().any(|s| owns(previous, s));
+        let removed = previous.services().iter().any(|s| at_vip(&s))
+            || node(previous)
+                && previous.services().iter().any(|s| has_port(&s))
+                && !desired.services().iter().any(|s| has_port(&s));
         return if removed && !untranslated { REMOVED } else { KEEP };
     }
     let backends: Vec<_> = owners

@@ -4,6 +4,7 @@ use super::*;
 use crate::desired::ServiceKey;
 use crate::grace::Grace;
 use crate::sample::Sample;
+use crate::scope::Scope;
 
 pub(super) const GONE: Verdict = Verdict::Stale(Reason::BackendGone);
 pub(super) const PORT: Verdict = Verdict::Stale(Reason::BackendPortChanged);

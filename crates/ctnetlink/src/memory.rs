@@ -1,0 +1,92 @@
+//! All that a reconciler remembers, and what it makes of a desired state: pure, with the caller's
+//! clock.
+
+use std::time::Instant;
+
+use crate::desired::DesiredState;
+use crate::filter::Filter;
+use crate::grace::Grace;
+use crate::history::History;
+use crate::schedule::{Outcome, Schedule, Work};
+use crate::scope::Scope;
+use crate::verdict::{Change, Rules};
+
+/// What earlier runs have left, in three parts that know nothing of each other.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) history: History,
+    pub(crate) schedule: Schedule,
+    pub(crate) grace: Grace,
+    /// When the first grace time ends.
+    grace_ends: Option<Instant>,
+}
+
+/// What a run has to do.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) rules: Rules,
+    pub(crate) work: Work,
+    /// Where to look, by family; `None` for nowhere.
+    pub(crate) filters: [Option<Filter>; 2],
+    /// Endpoints in their grace time.
+    pub(crate) in_grace: usize,
+    grace: Grace,
+    grace_ends: Option<Instant>,
+}
+
+impl Memory {
+    pub(crate) fn new(schedule: Schedule) -> Memory {
+        let (history, grace) = (History::default(), Grace::default());
+        Memory { history, schedule, grace, grace_ends: None }
+    }
+
+    /// When there will be something to do without a change of the desired state.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.schedule.due(self.grace_ends)
+    }
+
+    /// What to do for this state at this moment; everything in any case, or what has to be.
+    pub(crate) fn plan(
+        &self,
+        desired: &DesiredState,
+        scope: &Scope,
+        now: Instant,
+        everything: bool,
+    ) -> Plan {
+        let grace = self.grace.after(desired, scope, now);
+        let spared = grace.spared(now);
+        let rules = Rules::sparing(desired, &self.history, scope, &spared);
+        let work = match everything {
+            true => Work::everything(),
+            false => self.schedule.work(&rules, now),
+        };
+        let filters = work.at.filters(&rules);
+        Plan { rules, work, filters, in_grace: spared.len(), grace, grace_ends: spared.ends }
+    }
+
+    /// Takes note of what came of a plan: whether nothing failed, and where entries were deleted.
+    pub(crate) fn settle(
+        &mut self,
+        desired: &DesiredState,
+        scope: &Scope,
+        plan: Plan,
+        succeeded: bool,
+        deleted: Change,
+        now: Instant,
+    ) {
+        let outcome = Outcome {
+            looked: plan.filters.iter().any(Option::is_some),
+            succeeded,
+            deleted,
+            removed: self.history.vanished(desired, scope.profile),
+        };
+        match plan.work.is_postponed() {
+            true => self.history.postpone(desired),
+            false => self.history.record(desired, succeeded),
+        }
+        self.grace = plan.grace;
+        self.grace_ends = plan.grace_ends;
+        self.schedule.done(plan.rules, plan.work, outcome, now);
+        self.history.await_recheck(self.schedule.awaited());
+    }
+}
