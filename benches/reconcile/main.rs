@@ -3,7 +3,7 @@
 //!
 //! `make bench-peers` builds and installs what this needs and runs it at three sizes. By hand:
 //! `cargo bench --bench reconcile [-- --entries N[,M...] --rounds R --changes C --without-peers
-//! --raise-limit --svg FILE]`; 100,000 entries (90 % TCP, 10 % UDP of which one in ten is stale) and
+//! --no-trace --raise-limit --svg FILE]`; 100,000 entries (90 % TCP, 10 % UDP of which one in ten is stale) and
 //! 20 endpoint changes by default, in a private network namespace. Up to 200,000 entries everybody
 //! has 9 interleaved rounds; beyond, the bare loop and ours have 3, the slow ones 1.
 //!
@@ -172,7 +172,7 @@ fn measure(ct: &Conntrack, table: &KubeTable, rounds: u32, contenders: &mut [Con
         }
     }
     for (contender, row) in contenders.iter_mut().zip(&mut rows) {
-        if table.entries <= LARGE.min(contender.up_to) {
+        if table.entries <= LARGE.min(contender.up_to) && !flag("--no-trace") {
             row.requests = Some(contender.requests(&state));
             let audit = restore(table);
             row.audit.healthy_lost = row.audit.healthy_lost.max(audit.healthy_lost);
@@ -331,7 +331,8 @@ fn main() {
     let sizes = text_argument("--entries").unwrap_or_else(|| "100000".into());
     let mut sizes: Vec<u32> = sizes.split(',').map(|size| size.parse().unwrap()).collect();
     sizes.sort_unstable();
-    for program in ["strace", "conntrack"] {
+    let needed = [("strace", "--no-trace"), ("conntrack", "--without-peers")];
+    for (program, _) in needed.into_iter().filter(|(_, without)| !flag(without)) {
         let found = Command::new(program).arg("--version").output();
         assert!(found.is_ok(), "{program} is missing; `make bench-peers` installs it");
     }
