@@ -394,6 +394,9 @@ class DesiredState:
         ``str`` and ``bytes`` are the JSON itself; a path-like object or a file object is a file.
         :class:`ValueError` names the object and the field that cannot be used. Usable services
         without any EndpointSlice are one, too, unless ``no_endpoints_ok``.
+
+        ``node_addresses`` are all addresses of this node: without them ``strict`` judges no node
+        ports, and cannot spare a host service at an external IP that is the node's own.
         """
     @staticmethod
     def from_frontends(
@@ -450,14 +453,16 @@ class Reconciler:
         """End the run that is under way, or else the next that looks at the table; from any thread.
 
         What it has judged is dealt with, ``FamilyReport.error`` says that it was cancelled, and the
-        run after looks at everything.
+        run after looks at everything. A signal handler of Python is called only after a run in the
+        main thread has returned: whoever wants to stop one early runs it in another.
         """
     @property
     def due(self) -> float | None:
         """Seconds until the next run that is due even if the desired state does not change.
 
-        A deferred second pass, a run that was postponed or has failed, the end of a grace time;
-        ``None`` if nothing is waiting.
+        A deferred second pass, a run that was postponed or has failed (after a second, and twice
+        as long after each more, up to a minute), :meth:`look_at_everything`, the end of a grace
+        time; ``None`` if nothing is waiting. Waits for a run that is under way.
         """
 
 @final
@@ -484,7 +489,10 @@ class Report:
     def node_ports_judged(self) -> bool: ...
     @property
     def succeeded(self) -> bool:
-        """Nothing failed: every pass came to its end and no delete was refused."""
+        """Nothing failed: every pass came to its end and no delete was refused.
+
+        Also true of a postponed run, which has done nothing yet.
+        """
     @property
     def families(self) -> tuple[FamilyReport, FamilyReport]:
         """IPv4, then IPv6."""

@@ -30,7 +30,7 @@
 //! | 1 | [`uapi`], `error` | kernel constants; one error type |
 //! | 2 | [`wire`] | borrowed message and attribute iterators: bytes in, views out |
 //! | 3 | `tuple`, `proto`, `status`, `extension`, `labels`, `flow`, `line`, `key`, `entry`, `capability` | the model: [`Flow`] and its view [`FlowRef`], [`Key`], [`NewEntry`] |
-//! | 4 | `filter`, `desired`, `history`, `verdict`, `schedule` | pure judgement: which entries are meant, which are stale, and when to look |
+//! | 4 | `filter`, `desired`, `scope`, `history`, `grace`, `verdict`, `schedule`, `memory` | pure judgement: which entries are meant, which are stale, and when to look |
 //! | 5 | `request`, `reply`, `socket` | bytes out, answers in; the only `unsafe` |
 //! | 6 | `command`, `dump`, `batch`, `stats`, `expect`, `timeout`, `probe`, `trial` | operations on a socket |
 //! | 7 | `conntrack` | [`Conntrack`], the handle that offers them |

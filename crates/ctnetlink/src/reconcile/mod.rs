@@ -32,11 +32,12 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The first run makes one pass over the table per family (none for a family without frontends),
 /// filtered in the kernel to what could be stale. From then on the cost follows the change: a run
 /// looks only at frontends that are new, have vanished, have lost a backend or gone from none to
-/// some, and where there are none, sends nothing. After anything failed, when a node address was
+/// some (at what those have in common), and where there are none, sends nothing. After anything failed, when a node address was
 /// lost, and when [asked](Reconciler::look_at_everything), it looks at everything again.
 ///
 /// Both families are walked at once, IPv6 in a thread that ends with the pass. Nothing is collected:
-/// memory does not depend on the size of the table. A stale entry is deleted by its reply tuple, zone
+/// memory does not depend on the size of the table, only on that of the desired state, of which the
+/// last is kept. A stale entry is deleted by its reply tuple, zone
 /// and id as dumped, so that one which was re-created toward a live backend in the meantime survives.
 ///
 /// If a pass deleted anything, one more follows after a short delay, narrowed to the frontends
@@ -110,8 +111,8 @@ pub struct Canceller(Arc<AtomicBool>);
 
 impl Canceller {
     /// Ends the run that is under way, or else the next one that looks at the table. What it has
-    /// judged until then is dealt with; [`FamilyReport::error`] says that it was cancelled, and the run after looks at
-    /// everything.
+    /// judged until then is dealt with; [`FamilyReport::error`] says that it was cancelled, and the
+    /// run after looks at everything.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -199,8 +200,8 @@ impl Reconciler {
     /// How long the flows of an endpoint that has stopped serving are kept, from the first run that
     /// saw it so; 0 unless told otherwise. A readiness probe that fails for a moment then ends no
     /// flow (kubernetes#137986). There is none for an endpoint that is no longer listed, because its
-    /// address may be another pod's, nor for one that no earlier run (or
-    /// [`previous`](Reconciler::previous) state) has seen serving.
+    /// address may be another pod's, nor for one that was not serving in the state of the run before
+    /// (or in [`previous`](Reconciler::previous)).
     ///
     /// When one ends is part of [`due`](Reconciler::due).
     #[must_use]
@@ -223,7 +224,8 @@ impl Reconciler {
     /// When to run again even if the desired state has not changed: a deferred second pass, a run
     /// that was postponed, one that has failed (after a second, and twice as long after each more, up
     /// to a minute), [`look_at_everything`](Reconciler::look_at_everything), the end of a grace time.
-    /// `None` if nothing is waiting, and for dry runs.
+    /// `None` if nothing is waiting, and for dry runs. `run` itself does not wait for it: one that is
+    /// called earlier tries at once, unless [`min_interval`](Reconciler::min_interval) holds it back.
     pub fn due(&self) -> Option<Instant> {
         match self.dry_run {
             true => None,
@@ -236,8 +238,8 @@ impl Reconciler {
         self.memory.schedule.forget(Instant::now());
     }
 
-    /// The desired state of the last run, if an earlier process made it: its frontends that have
-    /// vanished are cleaned.
+    /// The desired state of the last run of an earlier process that succeeded and was not postponed:
+    /// its frontends that have vanished are cleaned.
     #[must_use]
     pub fn previous(mut self, previous: DesiredState) -> Self {
         let grace = std::mem::take(&mut self.memory.grace);

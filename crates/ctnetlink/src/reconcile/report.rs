@@ -64,7 +64,8 @@ pub struct FamilyReport {
     pub failed: u64,
     /// How often, by errno.
     pub failures: BTreeMap<i32, u64>,
-    /// Passes of judgement (each can take the kernel several walks, see `pushdown`): 0 where nothing could be stale, 2 with a re-check in the same run.
+    /// Passes of judgement: 0 where nothing could be stale, 2 with a re-check in the same run. Each
+    /// can take the kernel several walks, see `pushdown`.
     pub passes: u32,
     /// What the kernel filtered, in the words of the filter; empty without a pass.
     pub pushdown: String,
@@ -105,7 +106,8 @@ pub struct Removal {
 }
 
 impl Report {
-    /// Nothing failed: every pass came to its end and no delete was refused.
+    /// Nothing failed: every pass came to its end and no delete was refused. Also true of a
+    /// [postponed](Report::postponed) run, which has done nothing yet.
     pub fn succeeded(&self) -> bool {
         self.families.iter().all(|family| family.failed == 0 && family.error.is_none())
     }
