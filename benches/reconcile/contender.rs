@@ -208,13 +208,17 @@ fn tool(command: &mut Command) -> Cost {
     let status = format!("/proc/{}/status", child.id());
     // It exits with 1 if nothing matched.
     while child.try_wait().unwrap().is_none() {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok());
-        peak_kib = peak_kib.max(peak.unwrap_or(0));
+        peak_kib = peak_kib.max(peak_rss_kib(&status).unwrap_or(0));
         std::thread::sleep(Duration::from_millis(2));
     }
     Cost { wall: started.elapsed().as_secs_f64(), cpu: children_cpu() - before, peak_kib }
+}
+
+/// Most memory a process has had until now, by its `status` in `/proc`; none if it has ended.
+pub(crate) fn peak_rss_kib(status: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(status).ok()?;
+    let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.split_whitespace().next()?.parse().ok()
 }
 
 /// Seconds of CPU of the children that have been waited for.

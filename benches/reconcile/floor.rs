@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ctnetlink::{Conntrack, Filter, History, Rules, Scope, Verdict};
 use ctnetlink_testbed::fill::{attribute, nest};
-use netlink_sys::{Socket, SocketAddr as NetlinkAddress};
+use ctnetlink_testbed::raw::{connected, request};
 
 use crate::contender::Cost;
 use crate::state::State;
@@ -18,22 +18,6 @@ pub(crate) struct Floor {
     deletes: [Vec<Vec<u8>>; 2],
     /// The frontend that all stale entries lead to: a second pass is narrowed to it.
     frontend: Ipv4Addr,
-}
-
-fn message(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<u8> {
-    let mut message = u32::try_from(20 + attributes.len()).unwrap().to_ne_bytes().to_vec();
-    message.extend(kind.to_ne_bytes());
-    message.extend((1 | flags).to_ne_bytes());
-    message.extend([1, 0, 0, 0, 0, 0, 0, 0, family, 0, 0, 0]);
-    message.extend(attributes);
-    message
-}
-
-fn connected() -> Socket {
-    let mut socket = Socket::new(12).unwrap();
-    socket.bind_auto().unwrap();
-    socket.connect(&NetlinkAddress::new(0, 0)).unwrap();
-    socket
 }
 
 impl Floor {
@@ -51,7 +35,7 @@ impl Floor {
             nest(&mut attributes, 2, |out| out.extend(flow.attribute(2).unwrap()));
             attribute(&mut attributes, 12, flow.attribute(12).unwrap());
             let v6 = flow.orig().source().is_ipv6();
-            requests[usize::from(v6)].push(message(
+            requests[usize::from(v6)].push(request(
                 0x102,
                 0,
                 FAMILIES[usize::from(v6)],
@@ -84,7 +68,7 @@ impl Floor {
         let narrow = (family == 0 && pass > 0).then_some(self.frontend);
         dump(FAMILIES[family], narrow);
         if pass == 0 {
-            let command = connected();
+            let command = connected().unwrap();
             for datagram in &self.deletes[family] {
                 command.send(datagram, 0).unwrap();
             }
@@ -106,8 +90,8 @@ fn dump(family: u8, address: Option<Ipv4Addr>) {
     });
     let flags: u32 = if address.is_some() { 0x2a } else { 0x28 };
     nest(&mut filter, 25, |out| attribute(out, 1, &flags.to_ne_bytes()));
-    let socket = connected();
-    socket.send(&message(0x101, 0x300, family, &filter), 0).unwrap();
+    let socket = connected().unwrap();
+    socket.send(&request(0x101, 0x300, family, &filter), 0).unwrap();
     let mut buffer = Vec::with_capacity(65536);
     loop {
         buffer.clear();

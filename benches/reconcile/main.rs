@@ -3,9 +3,9 @@
 //!
 //! `make bench-peers` builds and installs what this needs and runs it at three sizes. By hand:
 //! `cargo bench --bench reconcile [-- --entries N[,M...] --rounds R --changes C --without-peers
-//! --no-trace --raise-limit --svg FILE]`; 100,000 entries (90 % TCP, 10 % UDP of which one in ten is stale) and
-//! 20 endpoint changes by default, in a private network namespace. Up to 200,000 entries everybody
-//! has 9 interleaved rounds; beyond, the bare loop and ours have 3, the slow ones 1.
+//! --no-trace --raise-limit --svg FILE]`; 100,000 entries (90 % TCP, 10 % UDP of which one in ten is
+//! stale) and 20 endpoint changes by default, in a private network namespace. Up to 200,000 entries
+//! everybody has 9 interleaved rounds; beyond, the bare loop and ours have 3, the slow ones 1.
 //!
 //! Everybody but the bare loop is a process of its own that reads the same Services and
 //! EndpointSlices, walks both families at once (but `conntrack -D`, which is started once for each
@@ -62,6 +62,10 @@ impl Row {
 
     fn note(&mut self, cost: Cost, audit: Recount) {
         self.costs.push(cost);
+        self.note_audit(audit);
+    }
+
+    fn note_audit(&mut self, audit: Recount) {
         self.audit.healthy_lost = self.audit.healthy_lost.max(audit.healthy_lost);
         self.audit.stale_left = self.audit.stale_left.max(audit.stale_left);
     }
@@ -174,8 +178,7 @@ fn measure(ct: &Conntrack, table: &KubeTable, rounds: u32, contenders: &mut [Con
     for (contender, row) in contenders.iter_mut().zip(&mut rows) {
         if table.entries <= LARGE.min(contender.up_to) && !flag("--no-trace") {
             row.requests = Some(contender.requests(&state));
-            let audit = restore(table);
-            row.audit.healthy_lost = row.audit.healthy_lost.max(audit.healthy_lost);
+            row.note_audit(restore(table));
         }
         contender.rest();
     }

@@ -7,7 +7,7 @@ use ctnetlink::{Conntrack, Profile, Reconciler};
 use ctnetlink_kube::{Cluster, Options};
 use serde_json::json;
 
-use crate::contender::Cost;
+use crate::contender::{Cost, peak_rss_kib};
 
 /// How it works, by the argument that makes this bench be it.
 pub(crate) const ONE_PASS: &str = "--ours-one-pass";
@@ -23,13 +23,6 @@ fn reconciler(mode: &str) -> Reconciler {
         RECHECK => reconciler.recheck(Some(Duration::ZERO)),
         _ => reconciler.defer_recheck(true),
     }
-}
-
-/// Kilobytes this process has had in memory at most.
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    peak.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 pub(crate) fn serve(mode: &str) {
@@ -52,7 +45,7 @@ pub(crate) fn serve(mode: &str) {
         });
         answer["wall_s"] = cost.wall.into();
         answer["cpu_s"] = cost.cpu.into();
-        answer["peak_kib"] = peak_kib().into();
+        answer["peak_kib"] = peak_rss_kib("/proc/self/status").unwrap().into();
         println!("{answer}");
         std::io::stdout().flush().unwrap();
     }

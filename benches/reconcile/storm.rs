@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use ctnetlink_testbed::fill::Entry;
 use ctnetlink_testbed::kube::KubeTable;
 
 use crate::contender::{Contender, Cost};
 use crate::state::State;
+use crate::{count, restore};
 
 /// What came of one.
 pub(crate) struct Outcome {
@@ -65,15 +67,9 @@ pub(crate) fn storm(
     }
     outcome.behind = started.elapsed().saturating_sub(apart * change).as_secs_f64();
     // Gone is what was stale, and what led to the endpoint.
-    let (audit, away) = (table.restore().unwrap(), away(table, &states[0]));
-    let stale = table.stale();
+    let led_there = |entry: &Entry, _| states[0].dead.contains(&(entry.frontend, entry.backend));
+    let (audit, away) = (restore(table), count(table, led_there));
     assert!(audit.healthy_lost <= away, "{}: {audit:?}, {away}", contender.name);
-    assert!(audit.stale_left * 4 == stale, "{}: {audit:?} of {stale}", contender.name);
+    assert_eq!(audit.stale_left, 0, "{}: {audit:?}", contender.name);
     outcome
-}
-
-/// How many healthy entries lead to the endpoint that leaves.
-fn away(table: &KubeTable, left: &State) -> u64 {
-    let all = (0..table.entries).step_by(10).map(|i| table.entry(i).0);
-    all.filter(|entry| left.dead.contains(&(entry.frontend, entry.backend))).count() as u64
 }

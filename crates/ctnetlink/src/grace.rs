@@ -19,23 +19,21 @@ pub(crate) struct Grace {
     seen: DesiredState,
     /// When each was first seen not to serve any more.
     since: HashMap<ServiceKey, HashMap<SocketAddr, Instant>>,
+    /// When the first grace time ends.
+    pub(crate) ends: Option<Instant>,
 }
 
 /// Endpoints in their grace time.
 #[derive(Debug, Default)]
-pub(crate) struct Spared {
-    endpoints: HashMap<ServiceKey, HashSet<SocketAddr>>,
-    /// When the first of them ends.
-    pub(crate) ends: Option<Instant>,
-}
+pub(crate) struct Spared(HashMap<ServiceKey, HashSet<SocketAddr>>);
 
 impl Spared {
     pub(crate) fn contains(&self, service: &ServiceKey, endpoint: SocketAddr) -> bool {
-        self.endpoints.get(service).is_some_and(|endpoints| endpoints.contains(&endpoint))
+        self.0.get(service).is_some_and(|endpoints| endpoints.contains(&endpoint))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.endpoints.values().map(HashSet::len).sum()
+        self.0.values().map(HashSet::len).sum()
     }
 }
 
@@ -74,7 +72,9 @@ impl Grace {
                 }
             }
         }
-        Grace { length: self.length, seen: desired.clone(), since }
+        let ends = since.values().flat_map(HashMap::values).map(|since| *since + self.length);
+        let ends = ends.filter(|end| now < *end).min();
+        Grace { length: self.length, seen: desired.clone(), since, ends }
     }
 
     /// Who is in the grace time.
@@ -82,10 +82,8 @@ impl Grace {
         let mut spared = Spared::default();
         for (service, endpoints) in &self.since {
             for (endpoint, since) in endpoints {
-                let end = *since + self.length;
-                if now < end {
-                    spared.endpoints.entry(service.clone()).or_default().insert(*endpoint);
-                    spared.ends = Some(spared.ends.map_or(end, |ends| ends.min(end)));
+                if now < *since + self.length {
+                    spared.0.entry(service.clone()).or_default().insert(*endpoint);
                 }
             }
         }
@@ -136,7 +134,7 @@ mod tests {
             let names = all.into_iter().filter(|a| spared.contains(key, a.parse().unwrap()));
             let names: Vec<_> = names.collect();
             assert_eq!(names.len(), spared.len());
-            (names, spared.ends.map(|ends| (ends - self.start).as_secs()))
+            (names, self.grace.ends.map(|ends| (ends - self.start).as_secs()))
         }
     }
 

@@ -61,14 +61,12 @@ impl History {
         self.awaited = removed;
     }
 
-    /// Frontends to be judged as removed. A live service that owns one goes before.
-    pub(crate) fn removed(&self, desired: &DesiredState, profile: Profile) -> BTreeSet<Frontend> {
-        let mut removed = self.vanished(desired, profile);
-        removed.extend(&self.awaited);
-        removed
+    /// What is to be judged as removed besides what has [vanished](Self::vanished).
+    pub(crate) fn awaited(&self) -> &BTreeSet<Frontend> {
+        &self.awaited
     }
 
-    /// Those of them that the change of the state has removed.
+    /// Frontends that the change of the state has removed.
     pub(crate) fn vanished(&self, desired: &DesiredState, profile: Profile) -> BTreeSet<Frontend> {
         match profile {
             Profile::Strict => self.frontends_removed(desired),
@@ -92,23 +90,19 @@ impl History {
     /// judged.
     fn frontends_removed(&self, desired: &DesiredState) -> BTreeSet<Frontend> {
         let all = self.not_owned(desired);
-        let node_ports: HashSet<_> = match all.iter().any(|known| known.at_node) {
-            false => HashSet::new(),
-            true => {
-                let services = desired.services().iter().filter(|s| s.node_port.is_some());
-                services
-                    .flat_map(|s| Family::ALL.into_iter().filter(|f| s.exists_in(*f)).zip([s, s]))
-                    .map(|(family, s)| (family, s.key.protocol, s.node_port))
-                    .collect()
+        let mut node_ports = HashSet::new();
+        if all.iter().any(|known| known.at_node) {
+            for service in desired.services() {
+                for family in Family::ALL.into_iter().filter(|family| service.exists_in(*family)) {
+                    let port = service.node_port;
+                    node_ports.extend(port.map(|port| (family, service.key.protocol, port)));
+                }
             }
+        }
+        let is_owned = |Known { frontend, at_node }: &Known| {
+            *at_node && node_ports.contains(&(frontend.family(), frontend.protocol, frontend.port))
         };
-        let owned = |Frontend { protocol, port, .. }: &Frontend, family| {
-            node_ports.contains(&(family, *protocol, Some(*port)))
-        };
-        all.into_iter()
-            .filter(|known| !(known.at_node && owned(&known.frontend, known.frontend.family())))
-            .map(|known| known.frontend)
-            .collect()
+        all.into_iter().filter(|known| !is_owned(known)).map(|known| known.frontend).collect()
     }
 
     /// `kube-proxy`: frontends (node ports excepted) of service ports that were in the state before
@@ -133,6 +127,8 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scope::Scope;
+    use crate::verdict::Rules;
     use std::net::IpAddr;
 
     fn state(addresses: &[&str]) -> DesiredState {
@@ -221,9 +217,12 @@ mod tests {
             history.record(&none, true);
             history.await_recheck(vanished.clone());
             assert!(history.vanished(&none, profile).is_empty());
-            assert_eq!(history.removed(&none, profile), vanished);
+            assert_eq!(*history.awaited(), vanished);
+            let scope = Scope { profile, ..Scope::default() };
+            let judged = |history: &History| Rules::new(&none, history, &scope).frontends();
+            assert_eq!((judged(&history), vanished.len()), (1, 1));
             history.await_recheck(BTreeSet::new());
-            assert!(history.removed(&none, profile).is_empty());
+            assert_eq!(judged(&history), 0);
             history.record(&state(&["10.0.0.1"]), true);
         }
     }

@@ -1,9 +1,10 @@
 //! All that a reconciler remembers, and what it makes of a desired state: pure, with the caller's
 //! clock.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use crate::desired::DesiredState;
+use crate::desired::{DesiredState, Frontend};
 use crate::filter::Filter;
 use crate::grace::Grace;
 use crate::history::History;
@@ -17,8 +18,6 @@ pub(crate) struct Memory {
     pub(crate) history: History,
     pub(crate) schedule: Schedule,
     pub(crate) grace: Grace,
-    /// When the first grace time ends.
-    grace_ends: Option<Instant>,
 }
 
 /// What a run has to do.
@@ -31,18 +30,18 @@ pub(crate) struct Plan {
     /// Endpoints in their grace time.
     pub(crate) in_grace: usize,
     grace: Grace,
-    grace_ends: Option<Instant>,
+    /// Frontends that the change of the state has removed.
+    vanished: BTreeSet<Frontend>,
 }
 
 impl Memory {
     pub(crate) fn new(schedule: Schedule) -> Memory {
-        let (history, grace) = (History::default(), Grace::default());
-        Memory { history, schedule, grace, grace_ends: None }
+        Memory { history: History::default(), schedule, grace: Grace::default() }
     }
 
     /// When there will be something to do without a change of the desired state.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.schedule.due(self.grace_ends)
+        self.schedule.due(self.grace.ends)
     }
 
     /// What to do for this state at this moment; everything in any case, or what has to be.
@@ -55,20 +54,21 @@ impl Memory {
     ) -> Plan {
         let grace = self.grace.after(desired, scope, now);
         let spared = grace.spared(now);
-        let rules = Rules::sparing(desired, &self.history, scope, &spared);
+        let vanished = self.history.vanished(desired, scope.profile);
+        let removed = vanished.iter().chain(self.history.awaited());
+        let rules = Rules::sparing(desired, removed, scope, &spared);
         let work = match everything {
             true => Work::everything(),
             false => self.schedule.work(&rules, now),
         };
         let filters = work.at.filters(&rules);
-        Plan { rules, work, filters, in_grace: spared.len(), grace, grace_ends: spared.ends }
+        Plan { rules, work, filters, in_grace: spared.len(), grace, vanished }
     }
 
     /// Takes note of what came of a plan: whether nothing failed, and where entries were deleted.
     pub(crate) fn settle(
         &mut self,
         desired: &DesiredState,
-        scope: &Scope,
         plan: Plan,
         succeeded: bool,
         deleted: Change,
@@ -78,14 +78,13 @@ impl Memory {
             looked: plan.filters.iter().any(Option::is_some),
             succeeded,
             deleted,
-            removed: self.history.vanished(desired, scope.profile),
+            removed: plan.vanished,
         };
         match plan.work.is_postponed() {
             true => self.history.postpone(desired),
             false => self.history.record(desired, succeeded),
         }
         self.grace = plan.grace;
-        self.grace_ends = plan.grace_ends;
         self.schedule.done(plan.rules, plan.work, outcome, now);
         self.history.await_recheck(self.schedule.awaited());
     }

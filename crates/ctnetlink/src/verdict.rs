@@ -116,13 +116,16 @@ struct Entry {
 impl Rules {
     /// Compiles the rules for a desired state, given what earlier ones left to clean up.
     pub fn new(desired: &DesiredState, history: &History, scope: &Scope) -> Rules {
-        Rules::sparing(desired, history, scope, &Spared::default())
+        let vanished = history.vanished(desired, scope.profile);
+        let removed = vanished.iter().chain(history.awaited());
+        Rules::sparing(desired, removed, scope, &Spared::default())
     }
 
-    /// The same, with endpoints whose flows are kept although they do not serve.
-    pub(crate) fn sparing(
+    /// The same, given the frontends that are removed unless a live service owns them, and with
+    /// endpoints whose flows are kept although they do not serve.
+    pub(crate) fn sparing<'f>(
         desired: &DesiredState,
-        history: &History,
+        removed: impl Iterator<Item = &'f Frontend>,
         scope: &Scope,
         spared: &Spared,
     ) -> Rules {
@@ -137,8 +140,12 @@ impl Rules {
             family.frontends.reserve(desired.services().len());
         }
         match scope.profile {
-            Profile::Strict => rules.fill_strict(desired, history, spared),
-            Profile::KubeProxy => rules.fill_kube_proxy(desired, history, spared),
+            Profile::Strict => rules.fill_strict(desired, spared),
+            Profile::KubeProxy => rules.fill_kube_proxy(desired, spared),
+        }
+        for frontend in removed.filter(|f| scope.protocols.contains(&f.protocol)) {
+            let backends = Backends { removed: true, ..Backends::default() };
+            rules.family_mut(frontend.family()).frontends.entry(*frontend).or_insert(backends);
         }
         for family in [&mut rules.ipv4, &mut rules.ipv6] {
             for backends in family.frontends.values_mut().chain(family.node_ports.values_mut()) {
@@ -149,7 +156,7 @@ impl Rules {
         rules
     }
 
-    fn fill_strict(&mut self, desired: &DesiredState, history: &History, spared: &Spared) {
+    fn fill_strict(&mut self, desired: &DesiredState, spared: &Spared) {
         for service in self.in_scope(desired) {
             for frontend in service.frontends().chain(desired.node_frontends(service)) {
                 let family = frontend.family();
@@ -165,24 +172,12 @@ impl Rules {
                 self.node_ports_judged = false;
             }
         }
-        for frontend in history.removed(desired, Profile::Strict) {
-            if self.scope.protocols.contains(&frontend.protocol) {
-                let backends = Backends { removed: true, ..Backends::default() };
-                self.family_mut(frontend.family()).frontends.entry(frontend).or_insert(backends);
-            }
-        }
         for address in desired.node_addresses() {
             self.family_mut(Family::of(*address)).node_addresses.push(*address);
         }
     }
 
-    fn fill_kube_proxy(&mut self, desired: &DesiredState, history: &History, spared: &Spared) {
-        for frontend in history.removed(desired, Profile::KubeProxy) {
-            if self.scope.protocols.contains(&frontend.protocol) {
-                let backends = Backends { removed: true, ..Backends::default() };
-                self.family_mut(frontend.family()).frontends.insert(frontend, backends);
-            }
-        }
+    fn fill_kube_proxy(&mut self, desired: &DesiredState, spared: &Spared) {
         for service in self.in_scope(desired) {
             let backends_in = |family| {
                 let mut backends = Backends::default();

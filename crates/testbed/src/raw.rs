@@ -26,7 +26,8 @@ pub fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<Answer> 
     send(&request(kind, flags, family, attributes))
 }
 
-fn request(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<u8> {
+/// A request as bytes. `kind` and `flags` are those of [`ask`].
+pub fn request(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<u8> {
     let mut message = Vec::new();
     message.extend(u32::try_from(20 + attributes.len()).unwrap_or(0).to_ne_bytes());
     message.extend(kind.to_ne_bytes());
@@ -37,7 +38,12 @@ fn request(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<u8> {
     message
 }
 
-fn connected() -> io::Result<Socket> {
+/// A socket in the calling thread's namespace, on which only the kernel is heard.
+///
+/// # Errors
+///
+/// What `socket(2)` and its companions say.
+pub fn connected() -> io::Result<Socket> {
     let mut socket = Socket::new(12)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;

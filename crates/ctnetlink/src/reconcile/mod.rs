@@ -323,7 +323,7 @@ impl Reconciler {
         };
         let succeeded = report.succeeded();
         if !self.dry_run {
-            self.memory.settle(desired, &self.scope, plan, succeeded, found, Instant::now());
+            self.memory.settle(desired, plan, succeeded, found, Instant::now());
         }
         let mut walked = report.families.iter().filter(|family| family.passes > 0);
         let nothing_scanned = walked.all(|family| {

@@ -33,7 +33,6 @@ impl Pass<'_> {
         filters: &[Option<Filter>; 2],
         [ipv4, ipv6]: &mut [FamilyReport; 2],
     ) -> [Cover; 2] {
-        let walk = |filter: &Filter, report: &mut FamilyReport| self.walk(filter, report);
         match filters {
             // The kernel walks the whole table for either family: two at once take the time of one.
             // (Up to its first full datagram a dump keeps others out, nfnl_lock; from then on not.)
@@ -42,19 +41,19 @@ impl Pass<'_> {
                 let cover4 = thread::scope(|scope| {
                     let other = thread::Builder::new()
                         .name("ctnetlink-ipv6".into())
-                        .spawn_scoped(scope, || cover6 = Some(walk(filter6, ipv6)));
-                    let cover4 = walk(filter4, ipv4);
+                        .spawn_scoped(scope, || cover6 = Some(self.walk(filter6, ipv6)));
+                    let cover4 = self.walk(filter4, ipv4);
                     if let Ok(Err(panic)) = other.map(thread::ScopedJoinHandle::join) {
                         std::panic::resume_unwind(panic);
                     }
                     cover4
                 });
                 // Where there cannot be another thread, one does both.
-                [cover4, cover6.unwrap_or_else(|| walk(filter6, ipv6))]
+                [cover4, cover6.unwrap_or_else(|| self.walk(filter6, ipv6))]
             }
             [filter4, filter6] => [
-                filter4.as_ref().map_or_else(Cover::default, |filter| walk(filter, ipv4)),
-                filter6.as_ref().map_or_else(Cover::default, |filter| walk(filter, ipv6)),
+                filter4.as_ref().map_or_else(Cover::default, |filter| self.walk(filter, ipv4)),
+                filter6.as_ref().map_or_else(Cover::default, |filter| self.walk(filter, ipv6)),
             ],
         }
     }

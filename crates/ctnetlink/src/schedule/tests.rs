@@ -339,7 +339,8 @@ proptest! {
             let plan = memory.plan(&desired, &scope, now, false);
             let postponed = plan.work.is_postponed();
             let spared = memory.grace.after(&desired, &scope, now).spared(now);
-            let reference = Rules::sparing(&desired, &omniscient, &scope, &spared);
+            let known = omniscient.vanished(&desired, profile);
+            let reference = Rules::sparing(&desired, known.iter(), &scope, &spared);
             let mut deleted = Cover::default();
             let mut left = Vec::new();
             if !postponed && succeeds {
@@ -362,7 +363,7 @@ proptest! {
             let serves = |vip: &str| made(listed).any(|(v, backend)| v == vip && backend != vip);
             left.retain(|(vip, _, reason)| *reason != Reason::NotTranslated || serves(vip));
             let deleted = Change::Frontends([deleted, Cover::default()]);
-            memory.settle(&desired, &scope, plan, succeeds, deleted, now);
+            memory.settle(&desired, plan, succeeds, deleted, now);
             match profile {
                 // Of vanished services it knows those of the last run only.
                 Profile::KubeProxy if postponed => {}
@@ -412,11 +413,11 @@ proptest! {
                 deleted.add(&flow);
             }
             let deleted = Change::Frontends([deleted, Cover::default()]);
-            memory.settle(&nothing, &scope, plan, true, deleted, at);
+            memory.settle(&nothing, plan, true, deleted, at);
             if meanwhile && pass == 0 {
                 // A run in between, which has nothing to do.
                 let plan = memory.plan(&nothing, &scope, at, false);
-                memory.settle(&nothing, &scope, plan, true, Change::nothing(), at);
+                memory.settle(&nothing, plan, true, Change::nothing(), at);
             }
             at = now + later * Duration::from_millis(10);
         }

@@ -448,7 +448,7 @@ fn an_endpoint_in_its_grace_time_keeps_its_flows_and_serves_nobody() {
         let grace = Grace::of(second).after(&desired(true), &scope, now);
         let grace = grace.after(&desired(false), &scope, now + second);
         let sparing = |at| {
-            Rules::sparing(&desired(false), &History::default(), &scope, &grace.spared(now + at))
+            Rules::sparing(&desired(false), std::iter::empty(), &scope, &grace.spared(now + at))
         };
         let (during, behind) = (sparing(second), sparing(2 * second));
         let flow = |backend| Sample::udp("172.30.1.1:8000", backend).flow();
