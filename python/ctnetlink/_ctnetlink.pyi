@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from os import PathLike
 from types import TracebackType
 from typing import (
+    ClassVar,
     Literal,
     NoReturn,
     Protocol,
@@ -316,6 +317,9 @@ class Filter:
     ``False``, excluded. What cannot be used is a :class:`ValueError` or :class:`TypeError` that
     names the keyword, and so is a filter without any.
     """
+
+    KEYWORDS: ClassVar[tuple[str, ...]]
+    """The names of the keywords that make a filter, in the order of the signature."""
 
     def __new__(
         cls,

@@ -1,6 +1,7 @@
 """Filters by keyword, and what they are used for."""
 
 import enum
+import inspect
 import ipaddress
 import re
 import time
@@ -66,6 +67,65 @@ def test_keywords_say_what_text_says(keywords: dict[str, Any], text: str) -> Non
     filter = ctnetlink.Filter(**keywords)
     assert str(filter) == text
     assert ctnetlink.Filter.parse(text) == filter
+
+
+#: One value for every keyword, and the text of the filter it makes.
+EVERY_KEYWORD: dict[str, tuple[Any, str]] = {
+    "family": ("ipv4", "ip"),
+    "protocol": ("udp", "udp"),
+    "orig_src": ("10.0.0.1", "orig src 10.0.0.1"),
+    "orig_dst": ("10.0.0.1", "orig dst 10.0.0.1"),
+    "reply_src": ("10.0.0.1", "reply src 10.0.0.1"),
+    "reply_dst": ("10.0.0.1", "reply dst 10.0.0.1"),
+    "orig_src_port": (53, "orig src port 53"),
+    "orig_dst_port": (53, "orig dst port 53"),
+    "reply_src_port": (53, "reply src port 53"),
+    "reply_dst_port": (53, "reply dst port 53"),
+    "host": ("10.0.0.1", "host 10.0.0.1"),
+    "icmp_type": (8, "icmp-type 8"),
+    "icmp_code": (8, "icmp-code 8"),
+    "icmp_id": (8, "icmp-id 8"),
+    "status": (ctnetlink.Status.ASSURED, "status set ASSURED"),
+    "status_unset": (ctnetlink.Status.ASSURED, "status unset ASSURED"),
+    "snat": (True, "snat"),
+    "dnat": (True, "dnat"),
+    "nat": (True, "snat or dnat"),
+    "unreplied": (True, "unreplied"),
+    "mark": (1, "mark 0x1"),
+    "zone": (7, "zone 7"),
+    "orig_zone": (7, "orig zone 7"),
+    "reply_zone": (7, "reply zone 7"),
+    "label": (5, "label 5"),
+    "helper": ("ftp", "helper ftp"),
+    "tcp_state": ("CLOSE", "tcp-state CLOSE"),
+    "sctp_state": ("CLOSED", "sctp-state CLOSED"),
+    "timeout": (9, "timeout = 9"),
+    "age": (9, "age = 9"),
+    "packets": (9, "packets = 9"),
+    "orig_packets": (9, "orig packets = 9"),
+    "reply_packets": (9, "reply packets = 9"),
+    "bytes": (9, "bytes = 9"),
+    "orig_bytes": (9, "orig bytes = 9"),
+    "reply_bytes": (9, "reply bytes = 9"),
+}
+
+
+def test_every_keyword_makes_its_own_criterion() -> None:
+    """A keyword that is added and forgotten must not filter, and delete, by something else."""
+    assert tuple(EVERY_KEYWORD) == ctnetlink.Filter.KEYWORDS
+    texts = {
+        name: str(ctnetlink.Filter(**{name: value})) for name, (value, _) in EVERY_KEYWORD.items()
+    }
+    assert texts == {name: text for name, (_, text) in EVERY_KEYWORD.items()}
+
+
+def test_stub_signature_and_error_list_the_same_keywords() -> None:
+    stub = Path(ctnetlink.__file__).with_name("_ctnetlink.pyi").read_text()
+    body = stub.split("class _Criteria(", 1)[1].split("\nclass ", 1)[0]
+    assert tuple(re.findall(r"^    (\w+):", body, re.MULTILINE)) == ctnetlink.Filter.KEYWORDS
+    assert tuple(inspect.signature(ctnetlink.Filter).parameters) == ctnetlink.Filter.KEYWORDS
+    with pytest.raises(TypeError, match=", ".join(ctnetlink.Filter.KEYWORDS) + "$"):
+        ctnetlink.Filter(saddr="10.0.0.1")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

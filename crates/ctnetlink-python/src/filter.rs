@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::capability::{Capabilities, Explanation};
 use crate::error::raise;
@@ -29,6 +29,13 @@ impl Filter {
     )]
     fn new(criteria: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         keyword::conjunction(criteria)?.map(Filter).ok_or_else(empty)
+    }
+
+    /// The names of the keywords that make a filter, in the order of the signature.
+    #[classattr]
+    #[pyo3(name = "KEYWORDS")]
+    fn keywords(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+        PyTuple::new(py, keyword::names().collect::<Vec<_>>())
     }
 
     /// Parse text such as "udp and orig dst port 53 and not reply src 10.244.1.5".

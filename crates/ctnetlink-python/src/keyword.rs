@@ -20,12 +20,12 @@ pub(crate) fn conjunction(criteria: Option<&Bound<'_, PyDict>>) -> PyResult<Opti
     let mut all: Option<Filter> = None;
     for (key, value) in criteria.into_iter().flatten() {
         let key = key.extract::<String>()?;
+        // A keyword has to exist even where its value says nothing.
+        let constructor = constructor(&key)?;
         if value.is_none() {
-            // Also then the keyword has to exist.
-            known(&key)?;
             continue;
         }
-        let filter = criterion(&key, &value).and_then(|filter| {
+        let filter = constructor(&value).and_then(|filter| {
             filter.check().map_err(raise)?;
             Ok(filter)
         });
@@ -47,97 +47,61 @@ pub(crate) fn conjunction(criteria: Option<&Bound<'_, PyDict>>) -> PyResult<Opti
     Ok(all)
 }
 
-/// All keywords, in the order of the stubs.
-const KEYWORDS: [&str; 36] = [
-    "family",
-    "protocol",
-    "orig_src",
-    "orig_dst",
-    "reply_src",
-    "reply_dst",
-    "orig_src_port",
-    "orig_dst_port",
-    "reply_src_port",
-    "reply_dst_port",
-    "host",
-    "icmp_type",
-    "icmp_code",
-    "icmp_id",
-    "status",
-    "status_unset",
-    "snat",
-    "dnat",
-    "nat",
-    "unreplied",
-    "mark",
-    "zone",
-    "orig_zone",
-    "reply_zone",
-    "label",
-    "helper",
-    "tcp_state",
-    "sctp_state",
-    "timeout",
-    "age",
-    "packets",
-    "orig_packets",
-    "reply_packets",
-    "bytes",
-    "orig_bytes",
-    "reply_bytes",
+/// What a keyword's value means.
+type Constructor = fn(Value<'_, '_>) -> PyResult<Filter>;
+
+/// Every keyword with what it makes, in the order of the stubs. The one list: the error text, the
+/// signature of `Filter` and `Filter.KEYWORDS` come from it, and the tests hold the stubs to it.
+const KEYWORDS: [(&str, Constructor); 36] = [
+    ("family", |v| any_of(v, parsed, Filter::family)),
+    ("protocol", |v| any_of(v, protocol, Filter::protocol)),
+    ("orig_src", |v| addresses(v).map(Filter::orig_src_in)),
+    ("orig_dst", |v| addresses(v).map(Filter::orig_dst_in)),
+    ("reply_src", |v| addresses(v).map(Filter::reply_src_in)),
+    ("reply_dst", |v| addresses(v).map(Filter::reply_dst_in)),
+    ("orig_src_port", |v| ports(v).map(Filter::orig_src_port_in)),
+    ("orig_dst_port", |v| ports(v).map(Filter::orig_dst_port_in)),
+    ("reply_src_port", |v| ports(v).map(Filter::reply_src_port_in)),
+    ("reply_dst_port", |v| ports(v).map(Filter::reply_dst_port_in)),
+    ("host", |v| addresses(v).map(Filter::host_in)),
+    ("icmp_type", |v| any_of(v, |v| integer(v, u8::MAX), Filter::icmp_type)),
+    ("icmp_code", |v| any_of(v, |v| integer(v, u8::MAX), Filter::icmp_code)),
+    ("icmp_id", |v| any_of(v, |v| integer(v, u16::MAX), Filter::icmp_id)),
+    ("status", |v| status(v).map(Filter::status_set)),
+    ("status_unset", |v| status(v).map(Filter::status_unset)),
+    ("snat", |v| flag(v, Filter::snat())),
+    ("dnat", |v| flag(v, Filter::dnat())),
+    ("nat", |v| flag(v, Filter::nat())),
+    ("unreplied", |v| flag(v, Filter::unreplied())),
+    ("mark", |v| mark(v)),
+    ("zone", |v| any_of(v, |v| integer(v, u16::MAX), Filter::zone)),
+    ("orig_zone", |v| any_of(v, |v| integer(v, u16::MAX), Filter::orig_zone)),
+    ("reply_zone", |v| any_of(v, |v| integer(v, u16::MAX), Filter::reply_zone)),
+    ("label", |v| any_of(v, |v| integer(v, 127_u8), Filter::label)),
+    ("helper", |v| any_of(v, |v| text(v, "text"), Filter::helper)),
+    ("tcp_state", |v| any_of(v, parsed, Filter::tcp_state)),
+    ("sctp_state", |v| any_of(v, parsed, Filter::sctp_state)),
+    ("timeout", |v| amount(v).map(Filter::timeout)),
+    ("age", |v| amount(v).map(Filter::age)),
+    ("packets", |v| amount(v).map(Filter::packets)),
+    ("orig_packets", |v| amount(v).map(Filter::orig_packets)),
+    ("reply_packets", |v| amount(v).map(Filter::reply_packets)),
+    ("bytes", |v| amount(v).map(Filter::bytes)),
+    ("orig_bytes", |v| amount(v).map(Filter::orig_bytes)),
+    ("reply_bytes", |v| amount(v).map(Filter::reply_bytes)),
 ];
 
-fn known(key: &str) -> PyResult<()> {
-    match KEYWORDS.contains(&key) {
-        true => Ok(()),
-        false => {
-            let text = format!("unknown keyword {key:?}: expected one of {}", KEYWORDS.join(", "));
-            Err(PyTypeError::new_err(text))
-        }
-    }
+/// The names of all keywords.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    KEYWORDS.iter().map(|(name, _)| *name)
 }
 
-fn criterion(key: &str, value: Value<'_, '_>) -> PyResult<Filter> {
-    use ctnetlink::Filter as F;
-    known(key)?;
-    match key {
-        "family" => any_of(value, parsed, F::family),
-        "protocol" => any_of(value, protocol, F::protocol),
-        "orig_src" => addresses(value).map(F::orig_src_in),
-        "orig_dst" => addresses(value).map(F::orig_dst_in),
-        "reply_src" => addresses(value).map(F::reply_src_in),
-        "reply_dst" => addresses(value).map(F::reply_dst_in),
-        "host" => addresses(value).map(F::host_in),
-        "orig_src_port" => ports(value).map(F::orig_src_port_in),
-        "orig_dst_port" => ports(value).map(F::orig_dst_port_in),
-        "reply_src_port" => ports(value).map(F::reply_src_port_in),
-        "reply_dst_port" => ports(value).map(F::reply_dst_port_in),
-        "icmp_type" => any_of(value, |v| integer(v, u8::MAX), F::icmp_type),
-        "icmp_code" => any_of(value, |v| integer(v, u8::MAX), F::icmp_code),
-        "icmp_id" => any_of(value, |v| integer(v, u16::MAX), F::icmp_id),
-        "status" => status(value).map(F::status_set),
-        "status_unset" => status(value).map(F::status_unset),
-        "snat" => flag(value, F::snat()),
-        "dnat" => flag(value, F::dnat()),
-        "nat" => flag(value, F::nat()),
-        "unreplied" => flag(value, F::unreplied()),
-        "mark" => mark(value),
-        "zone" => any_of(value, |v| integer(v, u16::MAX), F::zone),
-        "orig_zone" => any_of(value, |v| integer(v, u16::MAX), F::orig_zone),
-        "reply_zone" => any_of(value, |v| integer(v, u16::MAX), F::reply_zone),
-        "label" => any_of(value, |v| integer(v, 127_u8), F::label),
-        "helper" => any_of(value, |v| text(v, "text"), F::helper),
-        "tcp_state" => any_of(value, parsed, F::tcp_state),
-        "sctp_state" => any_of(value, parsed, F::sctp_state),
-        "timeout" => amount(value).map(F::timeout),
-        "age" => amount(value).map(F::age),
-        "packets" => amount(value).map(F::packets),
-        "orig_packets" => amount(value).map(F::orig_packets),
-        "reply_packets" => amount(value).map(F::reply_packets),
-        "bytes" => amount(value).map(F::bytes),
-        "orig_bytes" => amount(value).map(F::orig_bytes),
-        _ => amount(value).map(F::reply_bytes),
-    }
+fn constructor(key: &str) -> PyResult<Constructor> {
+    let found = KEYWORDS.iter().find(|(name, _)| *name == key);
+    found.map(|(_, constructor)| *constructor).ok_or_else(|| {
+        let known = names().collect::<Vec<_>>().join(", ");
+        PyTypeError::new_err(format!("unknown keyword {key:?}: expected one of {known}"))
+    })
 }
 
 /// What stands where something else is expected.

@@ -65,14 +65,16 @@ pub(crate) fn flush(family: Option<Family>) -> Vec<u8> {
 
 /// `CT_NEW` that creates. Without `or_update` an entry that exists is `EEXIST`.
 pub(crate) fn create(entry: &NewEntry, or_update: bool) -> Result<Vec<u8>> {
+    // By name, here and below: what is added to the type cannot be left out of the request.
+    let NewEntry { orig, reply: _, zone, src_nat, dst_nat, master, change } = entry;
     let family = entry.family()?;
     let mut attributes =
-        vec![tuple(cta::TUPLE_ORIG, &entry.orig), tuple(cta::TUPLE_REPLY, &entry.reply_tuple()?)];
-    append_change(&mut attributes, &entry.change)?;
-    attributes.extend(entry.zone.map(|zone| be16(cta::ZONE, zone)));
-    attributes.extend(entry.src_nat.map(|range| nat(cta::NAT_SRC, range)));
-    attributes.extend(entry.dst_nat.map(|range| nat(cta::NAT_DST, range)));
-    attributes.extend(entry.master.map(|master| tuple(cta::TUPLE_MASTER, &master)));
+        vec![tuple(cta::TUPLE_ORIG, orig), tuple(cta::TUPLE_REPLY, &entry.reply_tuple()?)];
+    append_change(&mut attributes, change)?;
+    attributes.extend(zone.map(|zone| be16(cta::ZONE, zone)));
+    attributes.extend(src_nat.map(|range| nat(cta::NAT_SRC, range)));
+    attributes.extend(dst_nat.map(|range| nat(cta::NAT_DST, range)));
+    attributes.extend(master.map(|master| tuple(cta::TUPLE_MASTER, &master)));
     let flags = if or_update { NLM_F_CREATE } else { NLM_F_CREATE | NLM_F_EXCL };
     Ok(Head { flags, ..head(uapi::IPCTNL_MSG_CT_NEW, family.number()) }.bytes(attributes))
 }
@@ -127,42 +129,55 @@ fn keyed(message: u8, key: &Key) -> Result<Vec<u8>> {
 }
 
 fn key_attributes(key: &Key) -> Result<(Family, Vec<DefaultNla>)> {
-    let family = key.tuple.family().ok_or_else(mixed_families)?;
-    let kind = match key.direction {
+    let Key { direction, tuple: named, zone, id } = *key;
+    let family = named.family().ok_or_else(mixed_families)?;
+    let kind = match direction {
         KeyDirection::Orig => cta::TUPLE_ORIG,
         KeyDirection::Reply => cta::TUPLE_REPLY,
     };
-    let mut attributes = vec![tuple(kind, &key.tuple)];
-    attributes.extend(key.zone.map(|zone| be16(cta::ZONE, zone)));
-    attributes.extend(key.id.map(|id| be32(cta::ID, id)));
+    let mut attributes = vec![tuple(kind, &named)];
+    attributes.extend(zone.map(|zone| be16(cta::ZONE, zone)));
+    attributes.extend(id.map(|id| be32(cta::ID, id)));
     Ok((family, attributes))
 }
 
 fn append_change(attributes: &mut Vec<DefaultNla>, change: &Change) -> Result<()> {
     change.check()?;
-    if let Some(bits) = change.status {
+    let Change {
+        timeout,
+        status,
+        mark,
+        labels,
+        state,
+        helper,
+        seq_adj_orig,
+        seq_adj_reply,
+        synproxy,
+    } = change;
+    if let Some(bits) = *status {
         attributes.push(be32(cta::STATUS, (bits | Status::CONFIRMED).bits()));
     }
-    if let Some(timeout) = change.timeout {
+    if let Some(timeout) = timeout {
         let seconds = u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX);
         attributes.push(be32(cta::TIMEOUT, seconds));
     }
-    if let Some((value, mask)) = change.mark {
+    if let Some((value, mask)) = *mark {
         attributes.push(be32(cta::MARK, value));
         attributes.extend(mask.map(|mask| be32(cta::MARK_MASK, mask)));
     }
-    if let Some((labels, mask)) = change.labels {
+    if let Some((labels, mask)) = labels {
         attributes.push(DefaultNla::new(cta::LABELS, labels.bytes().to_vec()));
-        let mask = mask.map(|mask| DefaultNla::new(cta::LABELS_MASK, mask.bytes().to_vec()));
+        let mask =
+            mask.as_ref().map(|mask| DefaultNla::new(cta::LABELS_MASK, mask.bytes().to_vec()));
         attributes.extend(mask);
     }
-    attributes.extend(change.state.map(|state| protocol_state(&state)));
-    if let Some(name) = &change.helper {
+    attributes.extend(state.as_ref().map(protocol_state));
+    if let Some(name) = helper {
         attributes.push(nest(cta::HELP, &[text(cta::HELP_NAME, name, uapi::HELPER_NAME_MAX)?]));
     }
-    attributes.extend(change.seq_adj_orig.map(|adj| seq_adj(cta::SEQ_ADJ_ORIG, adj)));
-    attributes.extend(change.seq_adj_reply.map(|adj| seq_adj(cta::SEQ_ADJ_REPLY, adj)));
-    if let Some(s) = change.synproxy {
+    attributes.extend(seq_adj_orig.map(|adj| seq_adj(cta::SEQ_ADJ_ORIG, adj)));
+    attributes.extend(seq_adj_reply.map(|adj| seq_adj(cta::SEQ_ADJ_REPLY, adj)));
+    if let Some(s) = synproxy {
         attributes.push(nest(cta::SYNPROXY, &[be32(1, s.isn), be32(2, s.its), be32(3, s.tsoff)]));
     }
     Ok(())

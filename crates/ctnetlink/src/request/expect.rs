@@ -40,11 +40,12 @@ pub(crate) fn delete(key: &ExpectKey) -> Result<Vec<u8>> {
 }
 
 fn keyed(message: u8, key: &ExpectKey) -> Result<Vec<u8>> {
-    let kind = if key.by_master { x::MASTER } else { x::TUPLE };
-    let mut attributes = vec![tuple(kind, &key.tuple)];
-    attributes.extend(key.id.map(|id| be32(x::ID, id)));
-    attributes.extend(key.zone.map(|zone| be16(x::ZONE, zone)));
-    Ok(head(message, family(&key.tuple)?).bytes(attributes))
+    let ExpectKey { tuple: named, by_master, id, zone } = key;
+    let kind = if *by_master { x::MASTER } else { x::TUPLE };
+    let mut attributes = vec![tuple(kind, named)];
+    attributes.extend(id.map(|id| be32(x::ID, id)));
+    attributes.extend(zone.map(|zone| be16(x::ZONE, zone)));
+    Ok(head(message, family(named)?).bytes(attributes))
 }
 
 /// Removes every expectation of one helper.

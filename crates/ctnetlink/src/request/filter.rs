@@ -49,14 +49,16 @@ pub(crate) fn flush(part: &KernelPart) -> Result<Vec<u8>> {
 
 /// Mark, status, zone: at the top level.
 fn rest(part: &KernelPart) -> Vec<DefaultNla> {
+    // By name: a criterion that is added must not be left out of the request in silence.
+    let KernelPart { family: _, orig: _, reply: _, mark, status, zone } = *part;
     let mut all = Vec::new();
-    if let Some((value, mask)) = part.mark {
+    if let Some((value, mask)) = mark {
         all.extend([be32(cta::MARK, value), be32(cta::MARK_MASK, mask)]);
     }
-    if let Some((value, mask)) = part.status {
+    if let Some((value, mask)) = status {
         all.extend([be32(cta::STATUS, value), be32(cta::STATUS_MASK, mask)]);
     }
-    all.extend(part.zone.map(|zone| be16(cta::ZONE, zone)));
+    all.extend(zone.map(|zone| be16(cta::ZONE, zone)));
     all
 }
 
@@ -100,12 +102,14 @@ impl Attributes {
 
 impl Fields {
     fn of(part: &TuplePart) -> Fields {
+        let TuplePart { protocol, src, dst, src_port, dst_port, icmp_type, icmp_code, icmp_id } =
+            *part;
         let mut fields = Fields::default();
-        if let Some(src) = part.src {
+        if let Some(src) = src {
             fields.bits |= f::F_IP_SRC;
             fields.addresses.push(address(t::IP_V4_SRC, t::IP_V6_SRC, src));
         }
-        if let Some(dst) = part.dst {
+        if let Some(dst) = dst {
             fields.bits |= f::F_IP_DST;
             fields.addresses.push(address(t::IP_V4_DST, t::IP_V6_DST, dst));
         }
@@ -115,11 +119,11 @@ impl Fields {
                 fields.proto.push(attribute);
             }
         };
-        proto(f::F_PROTO_NUM, part.protocol.map(|protocol| byte(t::PROTO_NUM, protocol.0)));
+        proto(f::F_PROTO_NUM, protocol.map(|protocol| byte(t::PROTO_NUM, protocol.0)));
         let port = |kind, port: Option<u16>| port.map(|port| be16(kind, port));
-        proto(f::F_PROTO_SRC_PORT, port(t::PROTO_SRC_PORT, part.src_port));
-        proto(f::F_PROTO_DST_PORT, port(t::PROTO_DST_PORT, part.dst_port));
-        let ((kind_bit, kind), (code_bit, code), (id_bit, id)) = match part.protocol {
+        proto(f::F_PROTO_SRC_PORT, port(t::PROTO_SRC_PORT, src_port));
+        proto(f::F_PROTO_DST_PORT, port(t::PROTO_DST_PORT, dst_port));
+        let ((kind_bit, kind), (code_bit, code), (id_bit, id)) = match protocol {
             Some(Protocol::ICMPV6) => (
                 (f::F_PROTO_ICMPV6_TYPE, t::PROTO_ICMPV6_TYPE),
                 (f::F_PROTO_ICMPV6_CODE, t::PROTO_ICMPV6_CODE),
@@ -131,9 +135,9 @@ impl Fields {
                 (f::F_PROTO_ICMP_ID, t::PROTO_ICMP_ID),
             ),
         };
-        proto(kind_bit, part.icmp_type.map(|number| byte(kind, number)));
-        proto(code_bit, part.icmp_code.map(|number| byte(code, number)));
-        proto(id_bit, part.icmp_id.map(|number| be16(id, number)));
+        proto(kind_bit, icmp_type.map(|number| byte(kind, number)));
+        proto(code_bit, icmp_code.map(|number| byte(code, number)));
+        proto(id_bit, icmp_id.map(|number| be16(id, number)));
         fields
     }
 

@@ -91,12 +91,12 @@ impl FamilyRules {
 impl Backends {
     /// Whether an entry that was valid before may not be now.
     fn kept_less_than(&self, before: Option<&Backends>) -> bool {
-        let Some(before) = before else { return true };
-        self.removed != before.removed
+        let Some(Backends { valid, served, removed }) = before else { return true };
+        self.removed != *removed
             // While no backend serves nothing is translated, and such entries are stale as soon as
             // one does.
-            || self.served && !before.served
-            || !before.valid.iter().all(|backend| self.serve(*backend))
+            || self.served && !served
+            || !valid.iter().all(|backend| self.serve(*backend))
     }
 }
 
