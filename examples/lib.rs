@@ -39,10 +39,11 @@ pub fn report_json(report: &Report) -> Result<Value, String> {
 fn family_json(family: &FamilyReport) -> Value {
     json!({
         "family": family.family.to_string(),
-        "scanned": family.scanned,
+        "received": family.received,
         "stale": family.stale,
         "deleted": family.deleted,
         "already_gone": family.already_gone,
+        "unknown": family.unknown,
         "failed": family.failed,
         "passes": family.passes,
         "pushdown": family.pushdown,

@@ -126,8 +126,8 @@ fn reconciler(arguments: &Arguments) -> Reconciler {
     }
     if shows_progress(arguments) {
         reconciler = reconciler.on_progress(|progress: &Progress| {
-            let Progress { family, pass, scanned, stale, .. } = progress;
-            progress_line(&format!("{family}, pass {pass}: {scanned} scanned, {stale} stale"));
+            let Progress { family, pass, received, stale, .. } = progress;
+            progress_line(&format!("{family}, pass {pass}: {received} received, {stale} stale"));
         });
     }
     reconciler
@@ -155,8 +155,8 @@ fn print(text: &str) -> Result<(), Failure> {
 /// The report as JSON, with whatever failed said on standard error, since JSON only counts it.
 fn json_of(report: &Report) -> Result<Value, Failure> {
     for family in &report.families {
-        for (errno, count) in &family.failures {
-            let error = io::Error::from_raw_os_error(*errno);
+        for failure in &family.failures {
+            let (count, error) = (failure.count, &failure.error);
             eprintln!("reconcile: {}: {count} deletes failed: {error}", family.family);
         }
         if let Some(error) = &family.error {

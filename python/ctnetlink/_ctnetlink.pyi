@@ -31,6 +31,7 @@ __all__ = [
     "Dump",
     "DumpInterrupted",
     "Explanation",
+    "Failure",
     "FamilyReport",
     "Filter",
     "Flow",
@@ -39,6 +40,7 @@ __all__ = [
     "Reconciler",
     "Removal",
     "Report",
+    "Stayed",
     "Tuple",
     "Zeroed",
     "__version__",
@@ -157,7 +159,7 @@ class Conntrack:
 
         Raises :class:`FileNotFoundError` if it is gone, or was re-created toward another backend.
         """
-    def delete_all(self, flows: Iterable[Flow]) -> Deletions:
+    def delete_many(self, flows: Iterable[Flow]) -> Deletions:
         """Delete many entries, each as :meth:`delete` does; one failure does not stop the rest."""
     @overload
     def delete_matching(
@@ -508,7 +510,7 @@ class FamilyReport:
     @property
     def family(self) -> _Family: ...
     @property
-    def scanned(self) -> int: ...
+    def received(self) -> int: ...
     @property
     def stale(self) -> int: ...
     @property
@@ -516,10 +518,13 @@ class FamilyReport:
     @property
     def already_gone(self) -> int: ...
     @property
+    def unknown(self) -> int:
+        """Answers that were lost; 0 unless something is wrong with the socket."""
+    @property
     def failed(self) -> int: ...
     @property
-    def failures(self) -> dict[int, int]:
-        """How often a delete failed, by errno."""
+    def failures(self) -> list[Failure]:
+        """Why deletes failed: the first few different reasons, with the number of each."""
     @property
     def passes(self) -> int: ...
     @property
@@ -531,8 +536,8 @@ class FamilyReport:
     def removals(self) -> list[Removal]:
         """Where the stale entries pointed: the first few groups met."""
     @property
-    def error(self) -> str | None:
-        """What ended a pass early."""
+    def error(self) -> BaseException | None:
+        """What ended a pass early: an exception that was not raised."""
 
 @final
 class Reasons:
@@ -565,8 +570,19 @@ class Removal:
     def count(self) -> int: ...
 
 @final
+class Failure:
+    """Deletes that failed for the same reason."""
+
+    @property
+    def error(self) -> BaseException:
+        """Why: an exception that was not raised."""
+    @property
+    def count(self) -> int:
+        """How many deletes."""
+
+@final
 class Deletions:
-    """What became of :meth:`Conntrack.delete_all`."""
+    """What became of :meth:`Conntrack.delete_many`."""
 
     @property
     def deleted(self) -> int: ...
@@ -574,8 +590,17 @@ class Deletions:
     def already_gone(self) -> int:
         """Gone before, or re-created toward another backend."""
     @property
-    def failed(self) -> list[tuple[int, BaseException]]:
-        """Position of each entry that could not be deleted, and the exception that says why."""
+    def unknown(self) -> int:
+        """Answers that were lost; 0 unless something is wrong with the socket."""
+    @property
+    def failed(self) -> int:
+        """Deletes that did not succeed."""
+    @property
+    def failures(self) -> list[Failure]:
+        """Why they did not: the first few different reasons, with the number of each."""
+    @property
+    def failed_at(self) -> list[int]:
+        """Positions of the flows that could not be deleted, from 0."""
 
 @final
 class DeleteReport:
@@ -600,8 +625,11 @@ class DeleteReport:
     @property
     def failed(self) -> int: ...
     @property
-    def failures(self) -> list[BaseException]:
-        """Why the first of them failed."""
+    def unknown(self) -> int:
+        """Answers that were lost; 0 unless something is wrong with the socket."""
+    @property
+    def failures(self) -> list[Failure]:
+        """Why deletes failed: the first few different reasons, with the number of each."""
     @property
     def error(self) -> BaseException | None:
         """What ended the walk early. What had matched until then was dealt with."""
@@ -663,12 +691,28 @@ class Capabilities:
         or ``distrusted``.
         """
     @property
-    def entries(self) -> tuple[int, int]:
-        """Entries of the namespace, and how many the kernel allows (0 is unlimited)."""
+    def entries(self) -> int:
+        """Entries of the namespace."""
+    @property
+    def limit(self) -> int:
+        """Entries the kernel allows (``nf_conntrack_max``); 0 means unlimited."""
     def distrust(self, criterion: str) -> Capabilities:
         """Return the same without trust in a criterion, by its name in :attr:`trust`."""
     def distrust_flushes(self) -> Capabilities:
         """Return the same without trust in any flush, as on kernels before 6.12."""
+
+@final
+class Stayed:
+    """A part of a filter that the kernel is not asked for."""
+
+    @property
+    def criterion(self) -> str:
+        """The part, in the words of the filter."""
+    @property
+    def reason(self) -> str:
+        """Why the kernel is not asked."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class Explanation:
@@ -680,8 +724,11 @@ class Explanation:
     def passes(self) -> list[str]:
         """What the kernel filters by in each pass over the table."""
     @property
-    def stayed(self) -> list[tuple[str, str]]:
+    def stayed(self) -> list[Stayed]:
         """What is judged in user space alone, and why."""
+    @property
+    def flushes(self) -> int:
+        """How many flushes ``in_kernel`` would send: one for each family that is meant."""
     @property
     def not_in_kernel(self) -> str | None:
         """Why ``in_kernel`` would refuse the filter; ``None`` if it would not."""

@@ -135,13 +135,13 @@ def test_delete(table: None) -> None:
         with pytest.raises(FileNotFoundError, match="ENOENT") as raised:
             ct.delete(flows[0])
         assert raised.value.errno == errno.ENOENT
-        done = ct.delete_all(flows)
-        assert (done.deleted, done.already_gone, done.failed) == (4, 1, [])
+        done = ct.delete_many(flows)
+        assert (done.deleted, done.already_gone, done.failed, done.failed_at) == (4, 1, 0, [])
         assert "deleted=4" in repr(done)
         assert ct.count() == 0
-        assert ct.delete_all([]).deleted == 0
+        assert ct.delete_many([]).deleted == 0
         with pytest.raises(TypeError):
-            ct.delete_all([1])  # type: ignore[list-item]
+            ct.delete_many([1])  # type: ignore[list-item]
 
 
 def test_deleting_while_dumping(insert: Insert) -> None:

@@ -271,7 +271,7 @@ def test_capabilities_and_explanations(table: None) -> None:
         assert found.status_filter and found.zone_filter and found.flush_filter
         assert (found.accounting, found.timestamps, found.events) == (False, False, 2)
         assert isinstance(found.timeout_policies, bool)
-        assert found.entries == (7, ct.limit())
+        assert (found.entries, found.limit) == (7, ct.limit())
         assert found.distrust_flushes().trust["mark"] == ("proved", "distrusted")
         assert "criteria proved" in repr(found)
         assert found.trust["orig_ipv4"] == ("proved", "proved")
@@ -283,8 +283,8 @@ def test_capabilities_and_explanations(table: None) -> None:
         assert explained.filter == str(dead)
         careful = found.distrust("reply_ipv4")
         assert careful != found and careful.trust["reply_ipv4"][1] == "distrusted"
-        ((what, why),) = dead.explain(careful).stayed
-        assert (what, why) == (
+        (stayed,) = dead.explain(careful).stayed
+        assert (stayed.criterion, stayed.reason) == (
             "reply src 10.244.1.5",
             "reply IPv4 address is distrusted by request",
         )

@@ -73,7 +73,7 @@ def test_dry_run_and_run(table: None, desired: ctnetlink.DesiredState) -> None:
     assert left == {"10.0.0.1", "10.0.0.4"}
     ipv4, ipv6 = report.families
     assert (ipv4.family, ipv4.deleted, ipv4.already_gone, ipv4.failed) == ("ipv4", 2, 0, 0)
-    assert (ipv4.scanned, ipv4.passes, ipv4.failures, ipv4.error) == (4, 2, {}, None)
+    assert (ipv4.received, ipv4.passes, ipv4.failures, ipv4.error) == (4, 2, [], None)
     assert ipv4.pushdown == "ip and udp and orig dst 10.96.0.10 and orig dst port 53"
     assert ipv4.reasons == dry.families[0].reasons
     assert (ipv4.reasons.backend_gone, ipv4.reasons.backend_port_changed) == (1, 1)

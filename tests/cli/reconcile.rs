@@ -154,10 +154,11 @@ fn the_json_has_exactly_the_promised_members() {
             names(&report["families"][0]),
             [
                 "family",
-                "scanned",
+                "received",
                 "stale",
                 "deleted",
                 "already_gone",
+                "unknown",
                 "failed",
                 "passes",
                 "pushdown",

@@ -71,7 +71,7 @@ fn probing_touches_nothing() {
         ]);
         let before = oracle::table();
         let ct = Conntrack::open().unwrap();
-        assert_eq!(ct.capabilities().unwrap().entries.0, 2);
+        assert_eq!(ct.capabilities().unwrap().entries, 2);
         assert_eq!(oracle::table(), before);
         assert_eq!(ct.count().unwrap(), 2);
     });

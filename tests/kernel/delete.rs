@@ -45,15 +45,15 @@ fn many_entries_with_their_outcomes() {
         let all = flows(&ct, None);
         // Some are gone before; their failures must not stop or shift the others.
         let some: Vec<_> = all.iter().skip(100).step_by(7).cloned().collect();
-        assert_eq!(ct.delete_all(&some).unwrap().deleted, some.len() as u64);
-        let done = ct.delete_all(&all).unwrap();
+        assert_eq!(ct.delete_many(&some).unwrap().deleted, some.len() as u64);
+        let done = ct.delete_many(&all).unwrap();
         assert_eq!(done.deleted, 1234 - some.len() as u64);
         assert_eq!(done.already_gone, some.len() as u64);
-        assert!(done.failed.is_empty());
+        assert_eq!((done.failed, done.unknown), (0, 0));
         assert_eq!(ct.count().unwrap(), 0);
         let nothing: [ctnetlink::Flow; 0] = [];
-        let done = ct.delete_all(&nothing).unwrap();
-        assert!((done.deleted, done.already_gone) == (0, 0) && done.failed.is_empty());
+        let done = ct.delete_many(&nothing).unwrap();
+        assert!((done.deleted, done.already_gone) == (0, 0) && done.failed == 0);
     });
 }
 
@@ -67,13 +67,13 @@ fn lost_answers_are_asked_for_again() {
         let ct = Conntrack::open().unwrap();
         let all = flows(&ct, None);
         let gone: Vec<_> = all.iter().step_by(2).cloned().collect();
-        assert_eq!(ct.delete_all(&gone).unwrap().deleted, 225);
+        assert_eq!(ct.delete_many(&gone).unwrap().deleted, 225);
         // Room for two or three answers: the hundred failures of each datagram cannot fit.
         assert!(ct.set_receive_buffer(1).unwrap() < 5000);
-        let done = ct.delete_all(&all).unwrap();
+        let done = ct.delete_many(&all).unwrap();
         assert_eq!(done.deleted + done.already_gone, 450, "{done:?}");
         assert!(done.already_gone >= 225, "{done:?}");
-        assert!(done.failed.is_empty());
+        assert_eq!((done.failed, done.unknown), (0, 0));
         assert_eq!(ct.count().unwrap(), 0);
     });
 }
@@ -94,7 +94,7 @@ fn each_entry_in_its_own_zone() {
         assert_eq!(all.len(), 5);
         let zone7: Vec<_> = all.iter().filter(|flow| flow.zone() == 7).cloned().collect();
         assert_eq!(zone7.len(), 3);
-        let done = ct.delete_all(&zone7).unwrap();
+        let done = ct.delete_many(&zone7).unwrap();
         assert_eq!((done.deleted, done.already_gone), (3, 0), "{done:?}");
         let mut left: Vec<_> = flows(&ct, None).iter().map(ctnetlink::Flow::zone).collect();
         left.sort_unstable();
@@ -116,7 +116,7 @@ fn survivors_are_exactly_what_the_oracle_expects() {
         let ct = Conntrack::open().unwrap();
         let before = oracle::table();
         let filter = Filter::mark(2) & !Filter::protocol(Protocol::SCTP);
-        let done = ct.delete_all(&flows(&ct, Some(&filter))).unwrap();
+        let done = ct.delete_many(&flows(&ct, Some(&filter))).unwrap();
         let expected: Vec<_> =
             before.iter().filter(|s| !(s.mark == 2 && s.protocol != 132)).copied().collect();
         assert_eq!(done.deleted, (before.len() - expected.len()) as u64);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ctnetlink::{Conntrack, Error, ExpectKey, Key, NewEntry, NewExpectation, Protocol, Tuple};
+use ctnetlink::{
+    Conntrack, Error, ExpectFlags, ExpectKey, Key, NewEntry, NewExpectation, Protocol, Tuple,
+};
 use ctnetlink_testbed::netns::in_netns;
 use ctnetlink_tests::at;
 
@@ -68,7 +70,7 @@ fn life_of_an_expectation() {
             let one = &listed[0];
             assert_eq!((one.master, one.tuple), (master, expected));
             assert_eq!((one.mask.dst(), one.mask.dst_port()), (mask.dst(), Some(65535)));
-            assert_eq!((one.class, one.flags), (0, 0));
+            assert_eq!((one.class, one.flags), (0, ExpectFlags::empty()));
             let policy = one.timeout.unwrap();
             assert!(policy > Duration::from_secs(200), "the helper's policy counts: {policy:?}");
 
@@ -99,16 +101,23 @@ fn what_creation_refuses() {
         for Net { master, expected, mask } in nets() {
             ct.create(&NewEntry::new(master, LIFE).helper("ftp")).unwrap();
             let new = || NewExpectation::new(master, expected, mask);
+            let unknown = ExpectFlags::from_bits_retain(0x100);
             assert_eq!(errno(ct.create_expectation(&new().class(99))), libc::EINVAL);
             assert_eq!(errno(ct.create_expectation(&new().function("nobody"))), libc::EINVAL);
-            assert_eq!(errno(ct.create_expectation(&new().flags(0x100))), libc::EINVAL);
-            let full = new().flags(1).nat(true, expected).function("nat-follow-master");
+            assert_eq!(errno(ct.create_expectation(&new().flags(unknown))), libc::EINVAL);
+            let full = new()
+                .flags(ExpectFlags::PERMANENT)
+                .nat(true, expected)
+                .function("nat-follow-master");
             ct.create_expectation(&full).unwrap();
             let one = ct.expectations().unwrap().remove(0);
-            assert_eq!((one.flags, one.function.as_deref()), (1, Some("nat-follow-master")));
-            let (reply, to) = one.nat.unwrap();
             assert_eq!(
-                (reply, to.source()),
+                (one.flags, one.function.as_deref()),
+                (ExpectFlags::PERMANENT, Some("nat-follow-master"))
+            );
+            let nat = one.nat.unwrap();
+            assert_eq!(
+                (nat.reply_direction, nat.to.source()),
                 (true, expected.source()),
                 "the source is what counts"
             );

@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use ctnetlink::{Conntrack, Filter, Key, NewEntry, Protocol, Tuple};
+use ctnetlink::{Conntrack, Error, Filter, Key, NewEntry, Operation, Protocol, Tuple};
 use ctnetlink_testbed::netns::{in_netns, run, sysctl};
 use ctnetlink_tests::{at, flows};
 
@@ -123,11 +123,28 @@ fn the_dying_list_holds_what_a_reliable_listener_has_not_read() {
                 Tuple::with_ports(Protocol::UDP, at(&format!("10.0.0.1:{port}")), at("10.0.0.2:2"));
             ct.create(&NewEntry::new(orig, Duration::from_secs(60))).unwrap();
         }
-        ct.delete_all(&flows(&ct, None)).unwrap();
+        ct.delete_many(&flows(&ct, None)).unwrap();
         let dying: Vec<_> = ct.dying().unwrap().into_iter().map(Result::unwrap).collect();
         assert!(dying.len() > 50, "{}", dying.len());
         assert!(dying.iter().all(|flow| flow.status().contains(ctnetlink::Status::DYING)));
         assert_eq!(flows(&ct, None).len(), 0, "out of the table");
         assert_eq!(ct.count().unwrap() as usize, dying.len(), "but counted");
+    });
+}
+
+/// The counters of answers that did not fit the receive buffer are zero, and what they were is gone:
+/// an error, behind what did arrive.
+#[test]
+fn lost_answers_of_a_zero_are_an_overrun() {
+    in_netns(|| {
+        loopback_with_tracking();
+        let ct = Conntrack::open().unwrap();
+        traffic(2000..2060);
+        ct.set_receive_buffer(1).unwrap();
+        let mut arrived = 0;
+        let error = ct.zero(&Filter::orig_dst_port(9), |_| arrived += 1).unwrap_err();
+        assert!(matches!(error, Error::Overrun { operation: Operation::Zero }), "{error}");
+        assert!((1..60).contains(&arrived), "{arrived} of 60");
+        assert_eq!(packets(&ct, Some(&Filter::orig_dst_port(9))), 0, "all are zero");
     });
 }

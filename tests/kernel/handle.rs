@@ -34,7 +34,7 @@ fn another_namespace_is_opened_without_moving_the_caller() {
         assert_eq!((here.count().unwrap(), there.count().unwrap()), (2, 1));
         // A dump opens a socket of its own, which has to be in the same place.
         assert_eq!(clients(&there, None), ["10.0.0.9:9"]);
-        assert_eq!(there.delete_all(&flows(&there, None)).unwrap().deleted, 1);
+        assert_eq!(there.delete_many(&flows(&there, None)).unwrap().deleted, 1);
         assert_eq!((here.count().unwrap(), there.count().unwrap()), (2, 0));
     });
 }

@@ -36,9 +36,9 @@ fn a_delete_never_widens() {
             let before = oracle::table().len();
             let chosen = flows(&ct, Some(&filter));
             assert_eq!(chosen.len(), expected, "{filter}");
-            assert_eq!(ct.delete_all(&chosen).unwrap().deleted, expected as u64);
+            assert_eq!(ct.delete_many(&chosen).unwrap().deleted, expected as u64);
             assert_eq!(oracle::table().len(), before - expected, "{filter}");
-            ct.delete_all(&flows(&ct, None)).unwrap();
+            ct.delete_many(&flows(&ct, None)).unwrap();
         }
         for invalid in [Filter::status_set(Status::empty()), Filter::mark_masked(0, 0)] {
             assert!(ct.dump(&invalid).is_err());
@@ -85,7 +85,7 @@ fn no_healthy_entry_dies_in_a_race() {
             same_id += u32::from(healthy.id() == stale.id());
 
             assert!(ct.delete(&stale).unwrap_err().is_not_found());
-            assert_eq!(ct.delete_all([&stale]).unwrap().already_gone, 1);
+            assert_eq!(ct.delete_many([&stale]).unwrap().already_gone, 1);
             let after = flows(&ct, Some(&filter)).remove(0);
             assert_eq!(after.reply().source(), at("10.244.2.7:53"));
         }
@@ -129,7 +129,7 @@ fn nothing_is_silently_lost() {
             .unwrap();
         let report = Reconciler::new(Profile::Strict).run(&ct, &desired).unwrap();
         for family in &report.families {
-            assert_eq!(family.scanned, 20_000);
+            assert_eq!(family.received, 20_000);
             assert_eq!(family.deleted + family.already_gone, 20_000, "{report}");
             assert_eq!((family.failed, family.stale), (0, 20_000), "{report}");
         }

@@ -107,7 +107,7 @@ fn a_cancelled_run_says_so_and_the_next_looks_at_everything() {
         let mut reconciler = strict();
         let canceller = reconciler.canceller();
         reconciler = reconciler.on_progress(move |progress| {
-            if progress.scanned > 4_000 && progress.scanned < 5_000 {
+            if progress.received > 4_000 && progress.received < 5_000 {
                 canceller.cancel();
             }
         });
@@ -360,13 +360,13 @@ fn a_cancelled_run_ends_in_both_families_and_a_panic_ends_it_too() {
         let mut reconciler = strict();
         let (before, during) = (reconciler.canceller(), reconciler.canceller());
         reconciler = reconciler.on_progress(move |progress| {
-            if progress.scanned > 0 {
+            if progress.received > 0 {
                 during.cancel();
             }
         });
         before.cancel();
         let report = reconciler.run(&ct, &both_families()).unwrap();
-        assert_eq!(report.families.each_ref().map(|f| f.scanned), [0, 0], "before it began");
+        assert_eq!(report.families.each_ref().map(|f| f.received), [0, 0], "before it began");
         assert!(!report.succeeded() && reconciler.due().is_some(), "{report}");
         let report = reconciler.run(&ct, &both_families()).unwrap();
         // Whoever is first at 4096 entries ends both, unless the other has just come to its end.
@@ -402,12 +402,13 @@ fn a_pass_that_finds_nothing_can_be_followed_and_cancelled() {
         let (sender, calls) = std::sync::mpsc::channel();
         let mut reconciler = strict();
         let canceller = reconciler.canceller();
-        reconciler = reconciler.on_progress(move |progress| sender.send(progress.scanned).unwrap());
+        reconciler =
+            reconciler.on_progress(move |progress| sender.send(progress.received).unwrap());
         reconciler.run(&ct, &with(&["[fd00::1:5]:53", "[fd00::1:6]:53"])).unwrap();
         assert!(calls.try_iter().count() >= 3, "everything");
         let report = reconciler.run(&ct, &with(&["[fd00::1:5]:53"])).unwrap();
         // Unless this kernel was proved to compare IPv6 addresses right, all of the port comes.
-        assert_eq!(report.families[1].scanned, 10_000, "{report}");
+        assert_eq!(report.families[1].received, 10_000, "{report}");
         let told: Vec<_> = calls.try_iter().collect();
         assert!(told.len() >= 3 && told[0] < 5_000, "{told:?}");
 
@@ -416,6 +417,6 @@ fn a_pass_that_finds_nothing_can_be_followed_and_cancelled() {
         let report = reconciler.run(&ct, &with(&["[fd00::1:6]:53"])).unwrap();
         let family = &report.families[1];
         assert!(family.error.as_ref().is_some_and(ctnetlink::Error::is_cancelled), "{report}");
-        assert!(family.scanned < 10_000, "{report}");
+        assert!(family.received < 10_000, "{report}");
     });
 }

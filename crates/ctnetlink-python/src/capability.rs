@@ -87,10 +87,16 @@ impl Capabilities {
         KernelCriterion::ALL.into_iter().map(|c| (c.name(), both(c))).collect()
     }
 
-    /// Entries of the namespace, and how many the kernel allows (0 = unlimited).
+    /// Entries of the namespace.
     #[getter]
-    fn entries(&self) -> (u32, u32) {
+    fn entries(&self) -> u32 {
         self.0.entries
+    }
+
+    /// Entries the kernel allows (nf_conntrack_max); 0 means unlimited.
+    #[getter]
+    fn limit(&self) -> u32 {
+        self.0.limit
     }
 
     fn distrust_flushes(&self) -> Capabilities {
@@ -130,8 +136,17 @@ impl Explanation {
     }
 
     #[getter]
-    fn stayed(&self) -> Vec<(String, String)> {
-        self.0.stayed.clone()
+    fn stayed(&self) -> Vec<Stayed> {
+        let stayed = self.0.stayed.iter();
+        stayed
+            .map(|one| Stayed { criterion: one.criterion.clone(), reason: one.reason.clone() })
+            .collect()
+    }
+
+    /// How many flushes a delete in the kernel would send.
+    #[getter]
+    fn flushes(&self) -> usize {
+        self.0.flushes
     }
 
     #[getter]
@@ -144,5 +159,20 @@ impl Explanation {
     }
     fn __repr__(&self) -> String {
         format!("<ctnetlink.Explanation {:?} in {} passes>", self.0.filter, self.0.passes.len())
+    }
+}
+
+/// A part of a filter that the kernel is not asked for, and why.
+#[pyclass(frozen, eq, get_all, module = "ctnetlink", name = "Stayed")]
+#[derive(PartialEq)]
+pub(crate) struct Stayed {
+    criterion: String,
+    reason: String,
+}
+
+#[pymethods]
+impl Stayed {
+    fn __repr__(&self) -> String {
+        format!("<ctnetlink.Stayed {:?}: {}>", self.criterion, self.reason)
     }
 }

@@ -1,4 +1,4 @@
-//! What deletes and zeroing did: `DeleteReport`, `Deletions`, `Zeroed`.
+//! What deletes and zeroing did: `DeleteReport`, `Deletions`, `Failure`, `Zeroed`.
 
 use ctnetlink::Error;
 use pyo3::exceptions::PyBaseException;
@@ -54,13 +54,18 @@ impl DeleteReport {
     }
 
     #[getter]
-    fn failures(&self, py: Python<'_>) -> Vec<Py<PyBaseException>> {
-        self.0.failures.iter().map(|error| raise(error.clone()).into_value(py)).collect()
+    fn unknown(&self) -> u64 {
+        self.0.unknown
+    }
+
+    #[getter]
+    fn failures(&self, py: Python<'_>) -> Vec<Failure> {
+        failures(py, &self.0.failures)
     }
 
     #[getter]
     fn error(&self, py: Python<'_>) -> Option<Py<PyBaseException>> {
-        self.0.error.as_ref().map(|error| raise(error.clone()).into_value(py))
+        exception(py, self.0.error.as_ref())
     }
 
     /// Seconds.
@@ -113,31 +118,75 @@ impl Zeroed {
 
     #[getter]
     fn error(&self, py: Python<'_>) -> Option<Py<PyBaseException>> {
-        self.error.as_ref().map(|error| raise(error.clone()).into_value(py))
+        exception(py, self.error.as_ref())
     }
 }
 
-/// What became of `delete_all`.
-#[pyclass(frozen, get_all, module = "ctnetlink", name = "Deletions")]
-pub(crate) struct Deletions {
-    deleted: u64,
-    already_gone: u64,
-    failed: Vec<(usize, Py<PyBaseException>)>,
+/// An error as an exception that is not raised.
+pub(crate) fn exception(py: Python<'_>, error: Option<&Error>) -> Option<Py<PyBaseException>> {
+    error.map(|error| raise(error.clone()).into_value(py))
 }
 
-impl Deletions {
-    pub(crate) fn new(py: Python<'_>, done: ctnetlink::Deletions) -> Deletions {
-        let ctnetlink::Deletions { deleted, already_gone, failed, .. } = done;
-        let failed = failed.into_iter().map(|(at, error)| (at, raise(error).into_value(py)));
-        Deletions { deleted, already_gone, failed: failed.collect() }
-    }
+/// Deletes that failed for the same reason.
+#[pyclass(frozen, get_all, module = "ctnetlink", name = "Failure")]
+pub(crate) struct Failure {
+    error: Py<PyBaseException>,
+    count: u64,
 }
 
 #[pymethods]
+impl Failure {
+    fn __repr__(&self, py: Python<'_>) -> String {
+        format!("<ctnetlink.Failure {} x {}>", self.count, self.error.bind(py))
+    }
+}
+
+pub(crate) fn failures(py: Python<'_>, failures: &[ctnetlink::Failure]) -> Vec<Failure> {
+    let one = |failure: &ctnetlink::Failure| Failure {
+        error: raise(failure.error.clone()).into_value(py),
+        count: failure.count,
+    };
+    failures.iter().map(one).collect()
+}
+
+/// What became of `delete_many`.
+#[pyclass(frozen, module = "ctnetlink", name = "Deletions")]
+pub(crate) struct Deletions(pub(crate) ctnetlink::Deletions);
+
+#[pymethods]
 impl Deletions {
+    #[getter]
+    fn deleted(&self) -> u64 {
+        self.0.deleted
+    }
+
+    #[getter]
+    fn already_gone(&self) -> u64 {
+        self.0.already_gone
+    }
+
+    #[getter]
+    fn unknown(&self) -> u64 {
+        self.0.unknown
+    }
+
+    #[getter]
+    fn failed(&self) -> u64 {
+        self.0.failed
+    }
+
+    #[getter]
+    fn failures(&self, py: Python<'_>) -> Vec<Failure> {
+        failures(py, &self.0.failures)
+    }
+
+    #[getter]
+    fn failed_at(&self) -> Vec<usize> {
+        self.0.failed_at.clone()
+    }
+
     fn __repr__(&self) -> String {
-        let Deletions { deleted, already_gone, failed } = self;
-        let failed = failed.len();
+        let ctnetlink::Deletions { deleted, already_gone, failed, .. } = &self.0;
         format!(
             "<ctnetlink.Deletions deleted={deleted} already_gone={already_gone} failed={failed}>"
         )

@@ -1,9 +1,8 @@
-//! `Conntrack` and `Dump`. Every call into the kernel is made without the interpreter lock.
+//! `Conntrack`. Every call into the kernel is made without the interpreter lock.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ctnetlink::Error;
 use pyo3::exceptions::PyValueError;
@@ -13,22 +12,16 @@ use pyo3::types::PyDict;
 use crate::capability::Capabilities;
 use crate::deletion::{DeleteReport, Deletions, Zeroed};
 use crate::desired::DesiredState;
+use crate::dump::Dump;
 use crate::error::{raise, raise_io};
 use crate::filter::{self, AnyFilter};
 use crate::flow::Flow;
-use crate::reconciler::Options;
+use crate::options::{Options, lock};
 use crate::report::Report;
-
-/// Entries fetched at a time without the interpreter lock.
-const CHUNK: usize = 256;
 
 /// The conntrack table of one network namespace.
 #[pyclass(frozen, module = "ctnetlink", name = "Conntrack")]
 pub(crate) struct Conntrack(Mutex<Option<Arc<ctnetlink::Conntrack>>>);
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Conntrack {
     fn open_handle(&self) -> PyResult<Arc<ctnetlink::Conntrack>> {
@@ -115,8 +108,7 @@ impl Conntrack {
     ) -> PyResult<Dump> {
         let filter = filter::from_call(filter, criteria)?;
         let dump = self.detached(py, |ct| ct.dump(filter.as_ref()))?;
-        let state = DumpState { dump: Some(dump), chunk: VecDeque::new(), error: None };
-        Ok(Dump(Mutex::new(state)))
+        Ok(Dump::new(dump))
     }
 
     /// Delete exactly this entry, by reply tuple, zone and id as dumped.
@@ -125,13 +117,14 @@ impl Conntrack {
     }
 
     /// Delete many entries, each as delete() does; one failure does not stop the rest.
-    fn delete_all(&self, py: Python<'_>, flows: &Bound<'_, PyAny>) -> PyResult<Deletions> {
+    fn delete_many(&self, py: Python<'_>, flows: &Bound<'_, PyAny>) -> PyResult<Deletions> {
         let flows: Vec<Py<Flow>> = flows
             .try_iter()?
             .map(|flow| Ok(flow?.cast::<Flow>()?.clone().unbind()))
             .collect::<PyResult<_>>()?;
-        let done = self.detached(py, |ct| ct.delete_all(flows.iter().map(|flow| &flow.get().0)))?;
-        Ok(Deletions::new(py, done))
+        let done =
+            self.detached(py, |ct| ct.delete_many(flows.iter().map(|flow| &flow.get().0)))?;
+        Ok(Deletions(done))
     }
 
     /// Delete the entries that match a filter or keywords, or count them with dry_run.
@@ -217,56 +210,4 @@ fn namespace(netns: &Bound<'_, PyAny>) -> PyResult<File> {
         }
     };
     File::open(&path).map_err(|e| raise_io(&e, path))
-}
-
-/// An iterator over the entries of a running dump.
-#[pyclass(frozen, module = "ctnetlink", name = "Dump")]
-pub(crate) struct Dump(Mutex<DumpState>);
-
-struct DumpState {
-    dump: Option<ctnetlink::Dump>,
-    chunk: VecDeque<ctnetlink::Flow>,
-    /// Found behind the entries of the chunk, raised after them.
-    error: Option<Error>,
-}
-
-impl DumpState {
-    fn fetch(&mut self) {
-        let Some(dump) = &mut self.dump else { return };
-        while self.chunk.len() < CHUNK {
-            match dump.next() {
-                Ok(Some(flow)) => self.chunk.push_back(flow.to_owned()),
-                Ok(None) => {
-                    self.dump = None;
-                    return;
-                }
-                Err(error) => {
-                    self.dump = None;
-                    self.error = Some(error);
-                    return;
-                }
-            }
-        }
-    }
-}
-
-#[pymethods]
-impl Dump {
-    fn __iter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Flow>> {
-        let next = py.detach(|| {
-            let mut state = lock(&self.0);
-            if state.chunk.is_empty() {
-                state.fetch();
-            }
-            match state.chunk.pop_front() {
-                Some(flow) => Ok(Some(flow)),
-                None => state.error.take().map_or(Ok(None), Err),
-            }
-        });
-        Ok(next.map_err(raise)?.map(Flow))
-    }
 }

@@ -4,11 +4,13 @@
 mod capability;
 mod deletion;
 mod desired;
+mod dump;
 mod error;
 mod filter;
 mod flow;
 mod handle;
 mod keyword;
+mod options;
 mod reconciler;
 mod report;
 
@@ -17,11 +19,13 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _ctnetlink {
     #[pymodule_export]
-    use crate::capability::{Capabilities, Explanation};
+    use crate::capability::{Capabilities, Explanation, Stayed};
     #[pymodule_export]
-    use crate::deletion::{DeleteReport, Deletions, Zeroed};
+    use crate::deletion::{DeleteReport, Deletions, Failure, Zeroed};
     #[pymodule_export]
     use crate::desired::DesiredState;
+    #[pymodule_export]
+    use crate::dump::Dump;
     #[pymodule_export]
     use crate::error::{DecodeError, DumpInterrupted};
     #[pymodule_export]
@@ -29,7 +33,7 @@ mod _ctnetlink {
     #[pymodule_export]
     use crate::flow::{Flow, Icmp, Tuple};
     #[pymodule_export]
-    use crate::handle::{Conntrack, Dump};
+    use crate::handle::Conntrack;
     #[pymodule_export]
     use crate::reconciler::Reconciler;
     #[pymodule_export]

@@ -1,57 +1,15 @@
 //! `Reconciler`: for a process that reconciles again and again.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ctnetlink::{Canceller, Profile};
-use pyo3::exceptions::PyValueError;
+use ctnetlink::Canceller;
 use pyo3::prelude::*;
 
 use crate::desired::DesiredState;
-use crate::error::raise;
-use crate::handle::{Conntrack, lock};
-use crate::keyword;
+use crate::handle::Conntrack;
+use crate::options::{Options, lock, seconds};
 use crate::report::Report;
-
-/// How to reconcile, as Python says it.
-pub(crate) struct Options<'a, 'py> {
-    pub(crate) profile: &'a str,
-    pub(crate) dry_run: bool,
-    pub(crate) protocols: Option<Vec<Bound<'py, PyAny>>>,
-    pub(crate) zones: Option<Vec<Bound<'py, PyAny>>>,
-    pub(crate) recheck: Option<f64>,
-    pub(crate) previous: Option<&'a DesiredState>,
-}
-
-impl Options<'_, '_> {
-    pub(crate) fn reconciler(self) -> PyResult<ctnetlink::Reconciler> {
-        let delay = self.recheck.map(|delay| seconds("recheck", delay)).transpose()?;
-        let profile = self.profile.parse::<Profile>().map_err(raise)?;
-        let mut reconciler =
-            ctnetlink::Reconciler::new(profile).dry_run(self.dry_run).recheck(delay);
-        let empty = |list: &Option<Vec<_>>| list.as_ref().is_some_and(Vec::is_empty);
-        if empty(&self.protocols) || empty(&self.zones) {
-            return Err(PyValueError::new_err("protocols and zones: an empty list judges nothing"));
-        }
-        if let Some(protocols) = self.protocols {
-            let protocols: PyResult<Vec<_>> = protocols.iter().map(keyword::protocol).collect();
-            reconciler = reconciler.protocols(protocols?);
-        }
-        if let Some(zones) = self.zones {
-            let zone = |zone: &Bound<'_, PyAny>| keyword::integer(zone, u16::MAX);
-            let zones: PyResult<Vec<_>> = zones.iter().map(zone).collect();
-            reconciler = reconciler.zones(zones?);
-        }
-        if let Some(previous) = self.previous {
-            reconciler = reconciler.previous(previous.0.clone());
-        }
-        Ok(reconciler)
-    }
-}
-
-fn seconds(keyword: &str, value: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(value).map_err(|e| PyValueError::new_err(format!("{keyword}: {e}")))
-}
 
 /// Removes stale entries again and again; the cost of a run follows what has changed.
 #[pyclass(frozen, module = "ctnetlink", name = "Reconciler")]

@@ -1,9 +1,11 @@
 //! `Report` and its parts.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
+
+use crate::deletion::{Failure, exception, failures};
 
 /// What a reconciliation found and did.
 #[pyclass(frozen, module = "ctnetlink", name = "Report")]
@@ -54,9 +56,9 @@ impl Report {
 
     /// IPv4, then IPv6.
     #[getter]
-    fn families(&self) -> (FamilyReport, FamilyReport) {
+    fn families(&self, py: Python<'_>) -> PyResult<(FamilyReport, FamilyReport)> {
         let [ipv4, ipv6] = &self.0.families;
-        (FamilyReport::from(ipv4), FamilyReport::from(ipv6))
+        Ok((FamilyReport::new(py, ipv4)?, FamilyReport::new(py, ipv6)?))
     }
 
     fn __str__(&self) -> String {
@@ -73,9 +75,9 @@ impl Report {
             _ => "",
         };
         format!(
-            "<ctnetlink.Report {}{sent} scanned={} stale={} deleted={} already_gone={} failed={}>",
+            "<ctnetlink.Report {}{sent} received={} stale={} deleted={} already_gone={} failed={}>",
             self.0.profile,
-            sum(|f| f.scanned),
+            sum(|f| f.received),
             sum(|f| f.stale),
             sum(|f| f.deleted),
             sum(|f| f.already_gone),
@@ -86,33 +88,35 @@ impl Report {
 
 /// One family's part of a report.
 #[pyclass(frozen, get_all, module = "ctnetlink", name = "FamilyReport")]
-#[derive(Clone)]
 pub(crate) struct FamilyReport {
     family: String,
-    scanned: u64,
+    received: u64,
     stale: u64,
     deleted: u64,
     already_gone: u64,
+    unknown: u64,
     failed: u64,
-    failures: BTreeMap<i32, u64>,
+    failures: Vec<Py<Failure>>,
     passes: u32,
     pushdown: String,
     reasons: Reasons,
     removals: Vec<Removal>,
-    error: Option<String>,
+    error: Option<Py<PyBaseException>>,
 }
 
-impl From<&ctnetlink::FamilyReport> for FamilyReport {
-    fn from(report: &ctnetlink::FamilyReport) -> Self {
+impl FamilyReport {
+    fn new(py: Python<'_>, report: &ctnetlink::FamilyReport) -> PyResult<Self> {
         let r = report.reasons;
-        FamilyReport {
+        let failures = failures(py, &report.failures);
+        Ok(FamilyReport {
             family: report.family.to_string(),
-            scanned: report.scanned,
+            received: report.received,
             stale: report.stale,
             deleted: report.deleted,
             already_gone: report.already_gone,
+            unknown: report.unknown,
             failed: report.failed,
-            failures: report.failures.clone(),
+            failures: failures.into_iter().map(|f| Py::new(py, f)).collect::<PyResult<_>>()?,
             passes: report.passes,
             pushdown: report.pushdown.clone(),
             reasons: Reasons {
@@ -122,8 +126,8 @@ impl From<&ctnetlink::FamilyReport> for FamilyReport {
                 frontend_removed: r.frontend_removed,
             },
             removals: report.removals.iter().map(Removal::from).collect(),
-            error: report.error.as_ref().map(ToString::to_string),
-        }
+            error: exception(py, report.error.as_ref()),
+        })
     }
 }
 
@@ -131,8 +135,8 @@ impl From<&ctnetlink::FamilyReport> for FamilyReport {
 impl FamilyReport {
     fn __repr__(&self) -> String {
         format!(
-            "<ctnetlink.FamilyReport {} scanned={} stale={} deleted={} already_gone={} failed={}>",
-            self.family, self.scanned, self.stale, self.deleted, self.already_gone, self.failed
+            "<ctnetlink.FamilyReport {} received={} stale={} deleted={} already_gone={} failed={}>",
+            self.family, self.received, self.stale, self.deleted, self.already_gone, self.failed
         )
     }
 }

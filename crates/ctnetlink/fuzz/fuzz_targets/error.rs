@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|datagram: &[u8]| ctnetlink::fuzzing::replies(datagram));
+fuzz_target!(|datagram: &[u8]| ctnetlink::fuzzing::answers(datagram));

@@ -1,32 +1,40 @@
-//! Operations whose effect the kernel tells (`NLM_F_ECHO`).
-
-use netlink_packet_core::NLM_F_ECHO;
+//! Operations whose effect the kernel reports (`NLM_F_ECHO`).
 
 use super::{Conntrack, owned, pinned_delete};
-use crate::entry::{Change, NewEntry};
 use crate::error::{Operation, Result};
-use crate::flow::Flow;
-use crate::key::Key;
-use crate::request::entry;
+use crate::model::flow::Flow;
+use crate::model::key::Key;
+use crate::model::new_entry::{Change, NewEntry};
+use crate::request::{self, entry};
 
-/// What an operation touched, if the kernel told.
+/// What an operation touched, if the kernel reported it.
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack, flow: &ctnetlink::Flow) -> ctnetlink::Result<()> {
+/// use ctnetlink::Echo;
+/// match ct.echo().delete(flow)? {
+///     Echo::Reported(last) => println!("{:?} in the end", last.counters_orig()),
+///     Echo::NotReported => println!("deleted"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "short-lived, and one per call")]
 pub enum Echo {
     /// The entry after the operation; for a delete as it was at its end, with final counters.
-    Told(Flow),
-    /// It is done, but the entry has no event extension, so the kernel does not speak of it. That
+    Reported(Flow),
+    /// It is done, but the entry has no event extension, so the kernel reports nothing about it. That
     /// is decided when an entry is created: `nf_conntrack_events` was 0, or 2 (the default since
     /// Linux 5.19) and nobody listened to events at that moment.
-    Untold,
+    NotReported,
 }
 
 impl Echo {
-    /// The entry, if the kernel told.
+    /// The entry, if the kernel reported it.
     pub fn flow(&self) -> Option<&Flow> {
         match self {
-            Echo::Told(flow) => Some(flow),
-            Echo::Untold => None,
+            Echo::Reported(flow) => Some(flow),
+            Echo::NotReported => None,
         }
     }
 }
@@ -39,7 +47,7 @@ impl Echo {
 pub struct Echoing<'c>(&'c Conntrack);
 
 impl Conntrack {
-    /// The same operations, with what the kernel tells of their effect.
+    /// The same operations, with what the kernel reports of their effect.
     ///
     /// ```no_run
     /// # fn f(ct: &ctnetlink::Conntrack, flow: &ctnetlink::Flow) -> ctnetlink::Result<()> {
@@ -55,58 +63,57 @@ impl Conntrack {
 }
 
 impl Echoing<'_> {
-    /// [`Conntrack::create`].
+    /// [`Conntrack::create`], with the entry it touched.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// `EEXIST` if either tuple collides with an entry of the zone; `ENOMEM` if the table is full.
     pub fn create(&self, new: &NewEntry) -> Result<Echo> {
         self.act(Operation::Create, entry::create(new, false)?)
     }
 
-    /// [`Conntrack::create_or_update`].
+    /// [`Conntrack::create_or_update`], with the entry it touched.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`Conntrack::create`] and [`Conntrack::update`].
     pub fn create_or_update(&self, new: &NewEntry) -> Result<Echo> {
         self.act(Operation::Create, entry::create(new, true)?)
     }
 
-    /// [`Conntrack::update`].
+    /// [`Conntrack::update`], with the entry it touched.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// [`is_not_found`](crate::Error::is_not_found); `EBUSY` for a status that clears what is set.
     pub fn update(&self, key: &Key, change: &Change) -> Result<Echo> {
         self.act(Operation::Update, entry::update(key, change)?)
     }
 
-    /// [`Conntrack::delete`].
+    /// [`Conntrack::delete`], with the entry it touched.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// [`is_not_found`](crate::Error::is_not_found) if it had gone already (or was replaced).
     pub fn delete<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> Result<Echo> {
         self.act(Operation::Delete, pinned_delete(flow)?)
     }
 
-    /// [`Conntrack::delete_key`].
+    /// [`Conntrack::delete_key`], with the entry it touched.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// [`is_not_found`](crate::Error::is_not_found), including when the entry has another id than the key.
     pub fn delete_key(&self, key: &Key) -> Result<Echo> {
         self.act(Operation::Delete, entry::delete(key)?)
     }
 
     fn act(&self, operation: Operation, mut request: Vec<u8>) -> Result<Echo> {
-        let flags = u16::from_ne_bytes([request[6], request[7]]) | NLM_F_ECHO;
-        request[6..8].copy_from_slice(&flags.to_ne_bytes());
-        let mut echo = Echo::Untold;
+        request::ask_for_echo(&mut request);
+        let mut echo = Echo::NotReported;
         self.0.ask(|command| {
             command.request(operation, request, |message| {
-                echo = Echo::Told(owned(operation, message)?);
+                echo = Echo::Reported(owned(operation, message)?);
                 Ok(())
             })
         })?;

@@ -1,11 +1,12 @@
 //! The handle's operations on expectations.
 
 use super::Conntrack;
+use super::stats::{self, ExpectStats};
 use crate::error::{Error, Operation, Result};
-use crate::expect::{self, ExpectKey, Expectation, NewExpectation};
-use crate::key::Key;
+use crate::model::expectation::{ExpectKey, Expectation, NewExpectation};
+use crate::model::key::Key;
 use crate::request::expect as request;
-use crate::stats::{self, ExpectStats};
+use crate::wire::Message;
 
 /// Expectations: connections a helper has announced. They need `nf_conntrack_netlink`, like
 /// everything here.
@@ -16,7 +17,7 @@ impl Conntrack {
     ///
     /// [`is_permission_denied`](crate::Error::is_permission_denied).
     pub fn expectations(&self) -> Result<Vec<Expectation>> {
-        self.ask(|command| expect::list(command, None))
+        self.list(request::dump(None)?)
     }
 
     /// The expectations of one entry, its master. None for an entry without a helper. The kernel
@@ -26,7 +27,20 @@ impl Conntrack {
     ///
     /// [`is_not_found`](crate::Error::is_not_found) if there is no such entry.
     pub fn expectations_of(&self, master: &Key) -> Result<Vec<Expectation>> {
-        self.ask(|command| expect::list(command, Some(master)))
+        self.list(request::dump(Some(master))?)
+    }
+
+    /// A master without a helper has none, and the kernel answers with a bare acknowledgement
+    /// instead of an end (`ctnetlink_dump_exp_ct`).
+    fn list(&self, request: Vec<u8>) -> Result<Vec<Expectation>> {
+        let mut all = Vec::new();
+        self.ask(|command| {
+            command.collect(Operation::Expect, request, |message| {
+                all.push(parse(message)?);
+                Ok(())
+            })
+        })?;
+        Ok(all)
     }
 
     /// One expectation.
@@ -35,7 +49,8 @@ impl Conntrack {
     ///
     /// [`is_not_found`](crate::Error::is_not_found), also for another id.
     pub fn expectation(&self, key: &ExpectKey) -> Result<Expectation> {
-        self.ask(|command| expect::get(command, key))
+        let request = request::get(key)?;
+        self.ask(|command| command.fetch(Operation::Expect, request, parse))
     }
 
     /// Creates an expectation.
@@ -103,4 +118,9 @@ impl Conntrack {
     pub fn expect_stats_per_cpu(&self) -> Result<Vec<ExpectStats>> {
         self.ask(stats::expect_per_cpu)
     }
+}
+
+fn parse(message: &Message<'_>) -> Result<Expectation> {
+    let parsed = Expectation::parse(message.payload);
+    parsed.map_err(|source| Error::decode(Operation::Expect, source))
 }

@@ -1,9 +1,13 @@
 //! The handle: what can be done with a conntrack table.
 
-mod echo;
+pub(crate) mod batch;
+pub(crate) mod delete_matching;
+pub(crate) mod dump;
+pub(crate) mod echo;
 mod expectations;
-mod matching;
+pub(crate) mod stats;
 pub(crate) mod sweep;
+pub(crate) mod tally;
 mod timeouts;
 mod zero;
 
@@ -11,22 +15,21 @@ use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use self::echo::{Echo, Echoing};
-pub use self::matching::{DeleteMatching, DeleteReport};
-use crate::batch::{Batch, Outcome};
-use crate::capability::{Capabilities, Trusts};
-use crate::command::Command;
-use crate::dump::{Dump, Source};
-use crate::entry::{Change, NewEntry};
+use self::batch::{Batch, Outcome};
+use self::dump::{Dump, Source};
+use self::stats::{CpuStats, Totals};
+use self::tally::{Failure, Tally};
 use crate::error::{Error, Operation, Result};
 use crate::filter::Filter;
-use crate::flow::{Flow, FlowRef};
-use crate::key::Key;
+use crate::model::capability::{Capabilities, Trusts};
+use crate::model::flow::{Flow, FlowRef};
+use crate::model::key::Key;
+use crate::model::new_entry::{Change, NewEntry};
+use crate::model::tuple::Family;
 use crate::probe;
 use crate::request::entry;
-use crate::socket::Namespace;
-use crate::stats::{self, CpuStats, Totals};
-use crate::tuple::Family;
+use crate::transport::command::Command;
+use crate::transport::namespace::Namespace;
 use crate::wire::Message;
 
 const MAX_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
@@ -166,8 +169,8 @@ impl Conntrack {
         let mut found = {
             let mut command = self.command();
             let totals = stats::totals(&mut command)?;
-            let entries = (totals.entries, limit_of(totals)?);
-            probe::capabilities(&self.namespace, &mut command, entries, trial)?
+            let limit = limit_of(totals)?;
+            probe::capabilities(&self.namespace, &mut command, (totals.entries, limit), trial)?
         };
         if let Some(before) = self.trusts() {
             found.trusts.keep_distrust(&before);
@@ -334,44 +337,54 @@ impl Conntrack {
     ///
     /// ```no_run
     /// # fn f(ct: &ctnetlink::Conntrack, flows: Vec<ctnetlink::Flow>) -> ctnetlink::Result<()> {
-    /// let done = ct.delete_all(&flows)?;
+    /// let done = ct.delete_many(&flows)?;
     /// println!("{} deleted, {} already gone", done.deleted, done.already_gone);
-    /// for (at, error) in done.failed {
-    ///     eprintln!("{}: {error}", flows[at]);
+    /// for at in done.failed_at {
+    ///     eprintln!("still there: {}", flows[at]);
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn delete_all<'f, B: AsRef<[u8]> + 'f>(
+    pub fn delete_many<'f, B: AsRef<[u8]> + 'f>(
         &self,
         flows: impl IntoIterator<Item = &'f Flow<B>>,
     ) -> Result<Deletions> {
-        let mut done = Deletions::default();
+        let mut tally = Tally::default();
+        let mut failed_at = Vec::new();
+        let mut add = |at: usize, outcome: Outcome| {
+            if outcome.error().is_some() {
+                failed_at.push(at);
+            }
+            tally.add(outcome);
+            tally.total()
+        };
         let mut batch = Batch::new();
         let mut positions = Vec::new();
+        let mut judged = 0;
         let mut flows = flows.into_iter().enumerate().peekable();
         while let Some((at, flow)) = flows.next() {
             match batch.delete(flow) {
                 Ok(()) => positions.push(at),
-                Err(error) => done.failed.push((at, error)),
+                Err(error) => judged = add(at, Outcome::Failed(error)),
             }
             if batch.is_full() || flows.peek().is_none() {
                 let mut at = positions.drain(..);
-                let nothing_yet = done.is_empty();
-                let count = batch.len();
+                let nothing_yet = judged == 0;
                 let executed = self.execute_each(&mut batch, |outcome| {
-                    done.add(at.next().unwrap_or_default(), outcome);
+                    judged = add(at.next().unwrap_or_default(), outcome);
                 });
                 match executed {
                     Err(error) if nothing_yet => return Err(error),
+                    // Refused as a whole: each of its deletes has failed.
                     Err(error) => {
-                        let left = at.by_ref().take(count);
-                        left.for_each(|at| done.add(at, Outcome::Failed(error.clone())));
+                        at.for_each(|at| judged = add(at, Outcome::Failed(error.clone())));
                     }
                     Ok(()) => {}
                 }
             }
         }
-        Ok(done)
+        failed_at.sort_unstable();
+        let Tally { deleted, already_gone, unknown, failed, failures } = tally;
+        Ok(Deletions { deleted, already_gone, unknown, failed, failures, failed_at })
     }
 
     /// Runs a batch and says what became of each operation, in order. The batch is empty
@@ -463,7 +476,7 @@ fn pinned_delete<B: AsRef<[u8]>>(flow: &Flow<B>) -> Result<Vec<u8>> {
     Ok(request)
 }
 
-/// What became of [`Conntrack::delete_all`].
+/// What became of [`Conntrack::delete_many`].
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Deletions {
@@ -472,23 +485,14 @@ pub struct Deletions {
     /// Gone already, or replaced. After an overrun of the receive buffer, which the default buffer
     /// excludes, also deletes of our own whose answer was lost.
     pub already_gone: u64,
-    /// Position of each entry that could not be deleted, and why. One without an id, which cannot
-    /// be told from its successor, is among them.
-    pub failed: Vec<(usize, Error)>,
-}
-
-impl Deletions {
-    fn is_empty(&self) -> bool {
-        self.deleted == 0 && self.already_gone == 0 && self.failed.is_empty()
-    }
-
-    fn add(&mut self, at: usize, outcome: Outcome) {
-        match outcome {
-            Outcome::Done => self.deleted += 1,
-            Outcome::NotFound => self.already_gone += 1,
-            // Deletes are asked for again, so their result is never unknown.
-            Outcome::Unknown { .. } => {}
-            Outcome::Failed(error) => self.failed.push((at, error)),
-        }
-    }
+    /// The answer was lost, and asking again told nothing. Pinned deletes are asked again until
+    /// there is an answer, so this is 0 unless something is wrong with the socket.
+    pub unknown: u64,
+    /// Deletes that did not succeed. An entry without an id, which cannot be distinguished from its
+    /// successor, is among them.
+    pub failed: u64,
+    /// Why they did not: the first few different reasons, with the number of each.
+    pub failures: Vec<Failure>,
+    /// Positions of the entries that could not be deleted, from 0, in ascending order.
+    pub failed_at: Vec<usize>,
 }

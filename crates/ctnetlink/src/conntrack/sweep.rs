@@ -1,10 +1,10 @@
 //! One streamed walk that deletes: dump, judge, delete in batches, keep nothing.
 
 use super::Conntrack;
-use crate::batch::{Batch, Outcome};
-use crate::dump::{Dump, Step};
+use super::batch::{Batch, Outcome};
+use super::dump::{Dump, Step};
 use crate::error::{Error, Operation, Result};
-use crate::flow::FlowRef;
+use crate::model::flow::FlowRef;
 
 /// Who sweeps: judges each entry, and is told what became of it.
 pub(crate) trait Sweeper {

@@ -2,10 +2,10 @@
 
 use super::Conntrack;
 use crate::error::{Error, Operation, Result};
-use crate::proto::Protocol;
+use crate::model::protocol::Protocol;
+use crate::model::timeout_policy::{TimeoutPolicy, Timeouts};
+use crate::model::tuple::Family;
 use crate::request::timeout as request;
-use crate::timeout::{self, TimeoutPolicy, Timeouts};
-use crate::tuple::Family;
 
 /// Timeout policies (`nfnetlink_cttimeout`).
 impl Conntrack {
@@ -15,7 +15,14 @@ impl Conntrack {
     ///
     /// `EINVAL` where the kernel lacks `nfnetlink_cttimeout`.
     pub fn timeout_policies(&self) -> Result<Vec<TimeoutPolicy>> {
-        self.ask(timeout::list)
+        let mut all = Vec::new();
+        self.ask(|command| {
+            command.collect(Operation::Timeout, request::dump(), |message| {
+                all.push(TimeoutPolicy::parse(message.payload));
+                Ok(())
+            })
+        })?;
+        Ok(all)
     }
 
     /// One policy by name.
@@ -24,7 +31,10 @@ impl Conntrack {
     ///
     /// [`is_not_found`](Error::is_not_found).
     pub fn timeout_policy(&self, name: &str) -> Result<TimeoutPolicy> {
-        self.ask(|command| timeout::get(command, name))
+        let request = request::get(name)?;
+        self.ask(|command| {
+            command.fetch(Operation::Timeout, request, |m| Ok(TimeoutPolicy::parse(m.payload)))
+        })
     }
 
     /// Creates a policy.
@@ -73,7 +83,10 @@ impl Conntrack {
     ///
     /// `EOPNOTSUPP` for a protocol without timeouts.
     pub fn default_timeouts(&self, family: Family, protocol: Protocol) -> Result<Timeouts> {
-        self.ask(|command| timeout::default_get(command, family, protocol))
+        let request = request::default_get(family, protocol);
+        self.ask(|command| {
+            command.fetch(Operation::Timeout, request, |m| Ok(Timeouts::parse(m.payload)))
+        })
     }
 
     /// Changes the namespace's own timeouts of a protocol; states that are not named keep theirs.

@@ -1,13 +1,13 @@
 //! Reading counters and setting them to zero in one step.
 
+use super::dump::{Dump, Source};
 use super::{Conntrack, owned};
-use crate::dump::{Dump, Source};
 use crate::error::{Error, Operation, Result};
 use crate::filter::Filter;
-use crate::flow::Flow;
-use crate::key::Key;
-use crate::reply::Reply;
+use crate::model::flow::Flow;
+use crate::model::key::Key;
 use crate::request::{self, entry};
+use crate::transport::answer::Answer;
 
 /// Requests per datagram: each is answered with a whole entry, and all answers have to fit the
 /// receive buffer.
@@ -96,20 +96,20 @@ impl Conntrack {
         }
         let mut flows = Vec::with_capacity(starts.len());
         let mut result = Ok(());
-        let exchanged = command.exchange(Operation::Zero, datagram, |sequence, reply| {
+        let exchanged = command.exchange(Operation::Zero, datagram, |sequence, answer| {
             let at = sequence.wrapping_sub(first) as usize;
             if at >= starts.len() {
                 return Ok(());
             }
-            let failed = match reply {
-                Reply::Data(message) => match owned(Operation::Zero, &message) {
+            let failed = match answer {
+                Answer::Data(message) => match owned(Operation::Zero, &message) {
                     Ok(flow) => {
                         flows.push((at, flow));
                         return Ok(());
                     }
                     Err(error) => error,
                 },
-                Reply::Error(error) if !error.is_not_found() => error,
+                Answer::Error(error) if !error.is_not_found() => error,
                 _ => return Ok(()),
             };
             if result.is_ok() {

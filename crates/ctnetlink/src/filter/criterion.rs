@@ -5,11 +5,11 @@ use std::ops::{Bound, RangeBounds};
 use std::time::{Duration, SystemTime};
 
 use super::set::{Addresses, Ports};
-use crate::extension::Counters;
-use crate::flow::Flow;
-use crate::proto::{Protocol, ProtocolState, SctpState, TcpState};
-use crate::status::Status;
-use crate::tuple::{Family, Tuple};
+use crate::model::extension::Counters;
+use crate::model::flow::Flow;
+use crate::model::protocol::{Protocol, ProtocolState, SctpState, TcpState};
+use crate::model::status::Status;
+use crate::model::tuple::{Family, Tuple};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Criterion {

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::Expression;
-use super::plan::{self, Plan, Required, Split};
-use crate::capability::Trusts;
+use super::plan::{self, DumpPlan, Required, Split};
+use crate::model::capability::Trusts;
 
 /// What the kernel is asked to filter by, what stays in user space, and why. Made by
 /// [`Filter::explain`](super::Filter::explain); `Display` is for people.
@@ -17,18 +17,34 @@ pub struct Explanation {
     /// for nothing.
     pub passes: Vec<String>,
     /// What is judged in user space alone, and why the kernel is not asked.
-    pub stayed: Vec<(String, String)>,
+    pub stayed: Vec<Stayed>,
     /// Why [`in_kernel`](crate::DeleteMatching::in_kernel) would refuse it; `None` if it would not.
     pub not_in_kernel: Option<String>,
     /// How many flushes `in_kernel` would send: one for each family concerned.
     pub flushes: usize,
 }
 
+/// A part of a filter that the kernel is not asked for, in an [`Explanation`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stayed {
+    /// The part, in the words of the filter.
+    pub criterion: String,
+    /// Why the kernel is not asked.
+    pub reason: String,
+}
+
+impl Stayed {
+    fn new(criterion: &impl fmt::Display, reason: impl Into<String>) -> Stayed {
+        Stayed { criterion: criterion.to_string(), reason: reason.into() }
+    }
+}
+
 const PASSES: &str = "a pass for each family would cost more than it saves";
 
 impl Explanation {
     pub(super) fn of(expression: &Expression, trusts: &Trusts) -> Explanation {
-        let plan = Plan::of(expression, trusts);
+        let plan = DumpPlan::of(expression, trusts);
         let normal = plan::normal(expression, false);
         let mut required = Required::default();
         required.collect(&normal);
@@ -40,20 +56,20 @@ impl Explanation {
                 continue;
             }
             let why = why.map_or_else(|| PASSES.to_owned(), |why| why.to_string());
-            stayed.push((criterion.to_string(), why));
+            stayed.push(Stayed::new(criterion, why));
         }
         for (at, alternatives) in required.any.iter().enumerate() {
             let text = Expression::Any(alternatives.to_vec()).to_string();
             if plan.split != Some(Split::Or(at)) {
                 let why = "the kernel cannot express alternatives, and passes would not pay for it";
-                stayed.push((text, why.into()));
+                stayed.push(Stayed::new(&text, why));
             } else if !alternatives.iter().all(plan::never_changes_alone) {
                 let why = "passes are told apart by what never changes; the rest is judged here";
-                stayed.push((text, why.into()));
+                stayed.push(Stayed::new(&text, why));
             }
         }
         for negation in &required.not {
-            stayed.push((negation.to_string(), "the kernel has no filter for negations".into()));
+            stayed.push(Stayed::new(negation, "the kernel has no filter for negations"));
         }
         let flushes = plan::flush(expression, trusts);
         Explanation {
@@ -76,8 +92,8 @@ impl fmt::Display for Explanation {
                 _ => writeln!(f, "kernel     pass {} sends {pass}", at + 1)?,
             }
         }
-        for (what, why) in &self.stayed {
-            writeln!(f, "here only  {what}: {why}")?;
+        for Stayed { criterion, reason } in &self.stayed {
+            writeln!(f, "here only  {criterion}: {reason}")?;
         }
         writeln!(f, "here       every entry that comes is matched against the whole filter")?;
         match &self.not_in_kernel {
@@ -90,8 +106,9 @@ impl fmt::Display for Explanation {
 
 #[cfg(test)]
 mod tests {
-    use crate::capability::{KernelCriterion as K, Trust, Trusts};
-    use crate::filter::{Explanation, Filter};
+    use super::{Explanation, Stayed};
+    use crate::filter::Filter;
+    use crate::model::capability::{KernelCriterion as K, Trust, Trusts};
 
     fn explain(text: &str, trusts: &Trusts) -> Explanation {
         Explanation::of(text.parse::<Filter>().unwrap().expression().unwrap(), trusts)
@@ -141,7 +158,7 @@ mod tests {
         trusts.set(K::Protocol, Trust::Wrong, Trust::Wrong);
         let stayed = explain("udp", &trusts).stayed;
         let why = "this kernel selects something else by protocol";
-        assert_eq!(stayed, [("udp".to_owned(), why.to_owned())]);
+        assert_eq!(stayed, [Stayed::new(&"udp", why)]);
     }
 
     #[test]

@@ -5,11 +5,11 @@
 //! (`plan.rs`), and is an optimisation only.
 
 mod criterion;
-mod explain;
+pub(crate) mod explain;
+pub(crate) mod kernel_part;
 mod parse;
-mod part;
-mod plan;
-mod set;
+pub(crate) mod plan;
+pub(crate) mod set;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,17 +17,17 @@ use std::ops::{BitAnd, BitOr, Not, RangeBounds};
 
 pub(crate) use self::criterion::Criterion;
 use self::criterion::{Direction, IcmpField, Quantity, Range, Side};
-pub use self::explain::Explanation;
-pub(crate) use self::part::{KernelPart, TuplePart};
-pub(crate) use self::plan::Plan;
-pub use self::set::{Addresses, Ports};
-use crate::capability::Trusts;
+use self::explain::Explanation;
+use self::kernel_part::KernelPart;
+use self::plan::DumpPlan;
+use self::set::{Addresses, Ports};
 use crate::error::Error;
-use crate::flow::Flow;
-use crate::labels::Labels;
-use crate::proto::{Protocol, SctpState, TcpState};
-use crate::status::Status;
-use crate::tuple::Family;
+use crate::model::capability::{Capabilities, Trusts};
+use crate::model::flow::Flow;
+use crate::model::labels::Labels;
+use crate::model::protocol::{Protocol, SctpState, TcpState};
+use crate::model::status::Status;
+use crate::model::tuple::Family;
 use crate::uapi::HELPER_NAME_MAX;
 
 /// An expression over the fields of an entry.
@@ -313,7 +313,7 @@ impl Filter {
     /// println!("{}", filter.explain(&ct.capabilities()?)?);
     /// # Ok(()) }
     /// ```
-    pub fn explain(&self, capabilities: &crate::Capabilities) -> Result<Explanation, Error> {
+    pub fn explain(&self, capabilities: &Capabilities) -> Result<Explanation, Error> {
         Ok(Explanation::of(self.expression()?, &capabilities.trusts))
     }
 
@@ -334,8 +334,8 @@ impl Filter {
     }
 
     /// What to ask the kernel for.
-    pub(crate) fn plan(&self, trusts: &Trusts) -> Result<Plan, Error> {
-        Ok(Plan::of(self.expression()?, trusts))
+    pub(crate) fn plan(&self, trusts: &Trusts) -> Result<DumpPlan, Error> {
+        Ok(DumpPlan::of(self.expression()?, trusts))
     }
 
     /// The flushes that together remove exactly what matches.
@@ -362,8 +362,8 @@ impl Filter {
     /// Beyond this no expression is one a person means, and reading it could exhaust the stack.
     fn unless_too_deep(self) -> Filter {
         match &self.0 {
-            Ok(expression) if expression.is_deeper_than(MAX_DEPTH) => {
-                Filter::invalid(format!("more than {MAX_DEPTH} levels of and, or and not"))
+            Ok(expression) if expression.is_deeper_than(MAX_LEVELS) => {
+                Filter::invalid(format!("more than {MAX_LEVELS} levels of and, or and not"))
             }
             _ => self,
         }
@@ -371,7 +371,7 @@ impl Filter {
 }
 
 /// Levels an expression may have.
-const MAX_DEPTH: usize = 64;
+const MAX_LEVELS: usize = 64;
 
 impl Expression {
     pub(crate) fn matches<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> bool {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-use crate::tuple::Family;
+use crate::model::tuple::Family;
 
 /// A set of addresses: single ones and prefixes, of either family.
 ///

@@ -1,6 +1,6 @@
 use super::*;
-use crate::flow::tests::{dumped, unhex};
-use crate::flow::{FlowRef, tests::DUMPED};
+use crate::model::flow::tests::{dumped, unhex};
+use crate::model::flow::{FlowRef, tests::DUMPED};
 
 fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -107,7 +107,7 @@ fn states_by_their_numbers_are_the_states() {
 #[test]
 fn depth_has_an_end() {
     let not = |n: usize| (0..n).fold(Filter::zone(1), |filter, _| !filter);
-    let deepest = not(MAX_DEPTH);
+    let deepest = not(MAX_LEVELS);
     assert!(deepest.check().is_ok());
     assert_eq!(deepest.to_string().parse::<Filter>().unwrap(), deepest);
     let error = not(100_000).check().unwrap_err().to_string();

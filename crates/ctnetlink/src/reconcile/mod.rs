@@ -1,26 +1,32 @@
 //! Runs the rules over the table: a streamed pass over each family, deletes in batches, a re-check.
 
+pub(crate) mod desired;
+pub(crate) mod memory;
 mod pass;
-mod report;
+pub(crate) mod progress;
+pub(crate) mod report;
+pub(crate) mod rules;
+pub(crate) mod scope;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::desired::DesiredState;
+use self::memory::Memory;
+use self::memory::history::History;
+use self::memory::schedule::Schedule;
 use self::pass::Pass;
-pub use self::report::{FamilyReport, Reasons, Removal, Report};
+use self::progress::{Canceller, Progress, ProgressCallback};
+use self::report::{FamilyReport, Report};
+use self::rules::change::Affected;
+use self::rules::cover::Cover;
+use self::scope::{Profile, Scope};
 use crate::conntrack::Conntrack;
-use crate::desired::DesiredState;
 use crate::error::{Error, Result};
-use crate::history::History;
-use crate::memory::Memory;
-use crate::proto::Protocol;
-use crate::schedule::Schedule;
-use crate::scope::{Profile, Scope};
-use crate::tuple::Family;
-use crate::verdict::{Change, Cover};
+use crate::model::protocol::Protocol;
+use crate::model::tuple::Family;
 
 /// How long after the first pass the re-check runs, unless told otherwise.
 const RECHECK_DELAY: Duration = Duration::from_millis(100);
@@ -100,40 +106,6 @@ pub struct Reconciler {
     memory: Memory,
     progress: Mutex<Option<Box<ProgressCallback>>>,
     canceller: Canceller,
-}
-
-type ProgressCallback = dyn FnMut(&Progress) + Send;
-
-/// Ends a run of a [`Reconciler`] early, from any thread or signal handler. Made by
-/// [`Reconciler::canceller`].
-#[derive(Debug, Clone, Default)]
-pub struct Canceller(Arc<AtomicBool>);
-
-impl Canceller {
-    /// Ends the run that is under way, or else the next one that looks at the table. What it has
-    /// judged until then is dealt with; [`FamilyReport::error`] says that it was cancelled, and the
-    /// run after looks at everything.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Where a run is, for the callback of [`Reconciler::on_progress`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// Family being scanned.
-    pub family: Family,
-    /// 1 for the first pass of the run, 2 for a re-check in the same run.
-    pub pass: u32,
-    /// Entries received in this family, over all passes.
-    pub scanned: u64,
-    /// Stale entries found in this family, over all passes.
-    pub stale: u64,
 }
 
 impl Reconciler {
@@ -273,7 +245,7 @@ impl Reconciler {
     ///
     /// # Errors
     ///
-    /// Only if nothing could be scanned at all. What goes wrong after that is in the report: a
+    /// Only if nothing could be read at all. What goes wrong after that is in the report: a
     /// pass that ended early in [`FamilyReport::error`], deletes that failed in
     /// [`FamilyReport::failures`].
     pub fn run(&mut self, ct: &Conntrack, desired: &DesiredState) -> Result<Report> {
@@ -293,7 +265,7 @@ impl Reconciler {
                 *cover = Cover::default();
             }
         }
-        let mut found = Change::Frontends(covers);
+        let mut found = Affected::Frontends(covers);
         let recheck = plan.work.recheck(found.clone());
         if let (Some(delay), false, false) =
             (self.memory.schedule.recheck_delay, self.deferred, recheck.is_nothing())
@@ -302,13 +274,13 @@ impl Reconciler {
                 thread::sleep(delay);
             }
             pass.run(&recheck.filters(&plan.rules), &mut families);
-            found = Change::nothing();
+            found = Affected::nothing();
         }
         // A cancel that came too late is for the next run.
         let is_cancelled =
             |family: &FamilyReport| family.error.as_ref().is_some_and(Error::is_cancelled);
         if families.iter().any(is_cancelled) {
-            self.canceller.0.store(false, Ordering::Relaxed);
+            self.canceller.reset();
         }
 
         let report = Report {
@@ -326,12 +298,12 @@ impl Reconciler {
             self.memory.settle(desired, plan, succeeded, found, Instant::now());
         }
         let mut walked = report.families.iter().filter(|family| family.passes > 0);
-        let nothing_scanned = walked.all(|family| {
+        let nothing_received = walked.all(|family| {
             let refused = family.error.as_ref().is_some_and(|error| !error.is_cancelled());
-            family.scanned == 0 && refused
+            family.received == 0 && refused
         });
         let error = report.families.iter().find_map(|family| family.error.clone());
-        let error = error.filter(|_| nothing_scanned);
+        let error = error.filter(|_| nothing_received);
         error.map_or(Ok(report), Err)
     }
 }

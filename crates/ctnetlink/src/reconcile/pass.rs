@@ -3,15 +3,16 @@
 use std::sync::Mutex;
 use std::thread;
 
+use super::progress::{Canceller, Progress, ProgressCallback};
 use super::report::FamilyReport;
-use super::{Canceller, Progress, ProgressCallback};
-use crate::batch::Outcome;
+use super::rules::cover::Cover;
+use super::rules::{Rules, Verdict};
 use crate::conntrack::Conntrack;
+use crate::conntrack::batch::Outcome;
 use crate::conntrack::sweep::{Sweeper, sweep};
 use crate::error::{Error, Operation};
 use crate::filter::Filter;
-use crate::flow::FlowRef;
-use crate::verdict::{Cover, Rules, Verdict};
+use crate::model::flow::FlowRef;
 
 /// Entries between two calls of the progress callback.
 const PROGRESS_INTERVAL: u64 = 4096;
@@ -60,7 +61,7 @@ impl Pass<'_> {
 
     fn walk(&self, filter: &Filter, report: &mut FamilyReport) -> Cover {
         report.passes += 1;
-        let before = report.scanned;
+        let before = report.received;
         let mut walk = Walk {
             pass: self,
             report,
@@ -94,7 +95,7 @@ impl Pass<'_> {
             callback(&Progress {
                 family: report.family,
                 pass: report.passes,
-                scanned: report.scanned,
+                received: report.received,
                 stale: report.reasons.total(),
             });
         }
@@ -107,9 +108,9 @@ struct Walk<'a> {
     report: &'a mut FamilyReport,
     /// What the stale entries have in common.
     cover: Cover,
-    /// Entries scanned before this pass.
+    /// Entries received before this pass.
     before: u64,
-    /// The progress callback is due when so many are scanned.
+    /// The progress callback is due when so many are received.
     next_call: u64,
 }
 
@@ -122,9 +123,9 @@ impl Sweeper for Walk<'_> {
     }
 
     fn received(&mut self, entries: u64) {
-        self.report.scanned = self.before + entries;
-        if self.report.scanned >= self.next_call {
-            self.next_call = self.report.scanned + PROGRESS_INTERVAL;
+        self.report.received = self.before + entries;
+        if self.report.received >= self.next_call {
+            self.next_call = self.report.received + PROGRESS_INTERVAL;
             self.pass.tell(self.report);
         }
     }
@@ -134,6 +135,6 @@ impl Sweeper for Walk<'_> {
     }
 
     fn deleted(&mut self, outcome: Outcome) {
-        self.report.outcome(outcome);
+        self.report.tally.add(outcome);
     }
 }

@@ -1,17 +1,16 @@
 //! What a run did: figures, and one screen of text.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::batch::Outcome;
-use crate::desired::Frontend;
-use crate::error::{Error, errno_text};
-use crate::flow::Flow;
-use crate::scope::Profile;
-use crate::tuple::Family;
-use crate::verdict::Reason;
+use crate::conntrack::tally::{Failure, Tally, failure_lines};
+use crate::error::Error;
+use crate::model::flow::Flow;
+use crate::model::tuple::Family;
+use crate::reconcile::desired::Frontend;
+use crate::reconcile::rules::Reason;
+use crate::reconcile::scope::Profile;
 
 /// Groups shown by frontend, backend and reason; more are only counted, so that the report stays
 /// on one screen and memory stays constant.
@@ -50,9 +49,10 @@ pub struct Report {
 pub struct FamilyReport {
     /// Which.
     pub family: Family,
-    /// Entries received, over all passes.
-    pub scanned: u64,
-    /// Stale entries: `deleted + already_gone + failed`, or in a dry run what would be deleted.
+    /// Entries that came from the kernel, stale or not, over all passes.
+    pub received: u64,
+    /// Stale entries: `deleted + already_gone + unknown + failed`, or in a dry run what would be
+    /// deleted.
     /// An entry that a changing table shows twice counts twice.
     pub stale: u64,
     /// Deleted.
@@ -60,10 +60,13 @@ pub struct FamilyReport {
     /// Gone, or replaced by an entry toward another backend, before the delete arrived. After an
     /// overrun of the receive buffer, which the default buffer excludes, also deletes of our own.
     pub already_gone: u64,
-    /// Deletes the kernel refused.
+    /// The answer was lost, and asking again told nothing. Pinned deletes are asked again until
+    /// there is an answer, so this is 0 unless something is wrong with the socket.
+    pub unknown: u64,
+    /// Deletes that did not succeed.
     pub failed: u64,
-    /// How often, by errno.
-    pub failures: BTreeMap<i32, u64>,
+    /// Why they did not: the first few different reasons, with the number of each.
+    pub failures: Vec<Failure>,
     /// Passes of judgement: 0 where nothing could be stale, 2 with a re-check in the same run. Each
     /// can take the kernel several walks, see `pushdown`.
     pub passes: u32,
@@ -75,6 +78,8 @@ pub struct FamilyReport {
     pub removals: Vec<Removal>,
     /// What ended a pass early. What it had found until then was dealt with.
     pub error: Option<Error>,
+    /// What became of the deletes of all passes.
+    pub(super) tally: Tally,
 }
 
 /// Stale entries by reason.
@@ -106,10 +111,11 @@ pub struct Removal {
 }
 
 impl Report {
-    /// Nothing failed: every pass came to its end and no delete was refused. Also true of a
-    /// [postponed](Report::postponed) run, which has done nothing yet.
+    /// Nothing failed: every pass came to its end, no delete was refused, and what became of each is
+    /// known. A [postponed](Report::postponed) run, which has done nothing yet, has succeeded, too.
     pub fn succeeded(&self) -> bool {
-        self.families.iter().all(|family| family.failed == 0 && family.error.is_none())
+        let done = |f: &FamilyReport| f.failed == 0 && f.unknown == 0 && f.error.is_none();
+        self.families.iter().all(done)
     }
 }
 
@@ -144,17 +150,19 @@ impl FamilyReport {
     pub(super) fn new(family: Family) -> Self {
         FamilyReport {
             family,
-            scanned: 0,
+            received: 0,
             stale: 0,
             deleted: 0,
             already_gone: 0,
+            unknown: 0,
             failed: 0,
-            failures: BTreeMap::new(),
+            failures: Vec::new(),
             passes: 0,
             pushdown: String::new(),
             reasons: Reasons::default(),
             removals: Vec::new(),
             error: None,
+            tally: Tally::default(),
         }
     }
 
@@ -177,25 +185,15 @@ impl FamilyReport {
         }
     }
 
-    pub(super) fn outcome(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Done => self.deleted += 1,
-            Outcome::NotFound => self.already_gone += 1,
-            // Deletes are asked for again, so their result is never unknown.
-            Outcome::Unknown { .. } => {}
-            Outcome::Failed(error) => {
-                self.failed += 1;
-                let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                *self.failures.entry(errno).or_default() += 1;
-            }
-        }
-    }
-
+    /// Brings the figures of the deletes up to date at the end of a pass.
     pub(super) fn close_pass(&mut self, dry_run: bool) {
-        self.stale = match dry_run {
-            true => self.reasons.total(),
-            false => self.deleted + self.already_gone + self.failed,
-        };
+        let Tally { deleted, already_gone, unknown, failed, failures } = &self.tally;
+        self.deleted = *deleted;
+        self.already_gone = *already_gone;
+        self.unknown = *unknown;
+        self.failed = *failed;
+        self.failures.clone_from(failures);
+        self.stale = if dry_run { self.reasons.total() } else { self.tally.total() };
     }
 }
 
@@ -238,14 +236,18 @@ impl fmt::Display for FamilyReport {
         let s = if self.passes == 1 { "" } else { "es" };
         writeln!(
             f,
-            "scanned {} in {} pass{s}, kernel filter \"{}\"",
-            self.scanned, self.passes, self.pushdown
+            "received {} in {} pass{s}, kernel filter \"{}\"",
+            self.received, self.passes, self.pushdown
         )?;
-        writeln!(
+        write!(
             f,
             "    stale {:<8} deleted {:<8} already gone {:<8} failed {}",
             self.stale, self.deleted, self.already_gone, self.failed
         )?;
+        match self.unknown {
+            0 => writeln!(f)?,
+            unknown => writeln!(f, "        unknown {unknown}")?,
+        }
         for (reason, count) in self.reasons.iter().filter(|(_, count)| *count > 0) {
             writeln!(f, "      {count:>8}  {reason}")?;
         }
@@ -262,8 +264,8 @@ impl fmt::Display for FamilyReport {
         if let more @ 1.. = self.reasons.total().saturating_sub(shown) {
             writeln!(f, "      {more:>8}  in other groups")?;
         }
-        for (errno, count) in &self.failures {
-            writeln!(f, "    failed: {count} x {}", errno_text(*errno))?;
+        for line in failure_lines(self.failed, &self.failures) {
+            writeln!(f, "    {line}")?;
         }
         if let Some(error) = &self.error {
             writeln!(f, "    incomplete: {error}")?;
@@ -276,14 +278,15 @@ impl fmt::Display for FamilyReport {
 #[cfg(target_endian = "little")]
 mod tests {
     use super::*;
-    use crate::flow::tests::dumped;
-    use crate::sample::Sample;
+    use crate::conntrack::batch::Outcome;
+    use crate::model::flow::tests::dumped;
+    use crate::model::sample::Sample;
 
     fn report() -> Report {
         let mut families = Family::ALL.map(FamilyReport::new);
         let ipv4 = &mut families[0];
         ipv4.passes = 2;
-        ipv4.scanned = 10;
+        ipv4.received = 10;
         ipv4.pushdown = "ip and udp".into();
         for outcome in [
             Outcome::Done,
@@ -291,7 +294,7 @@ mod tests {
             Outcome::Failed(Error::kernel(crate::Operation::Batch, libc::EBUSY)),
         ] {
             ipv4.found(&dumped(), Reason::BackendGone);
-            ipv4.outcome(outcome);
+            ipv4.tally.add(outcome);
         }
         ipv4.close_pass(false);
         Report {
@@ -311,11 +314,11 @@ mod tests {
         let text = report().to_string();
         for line in [
             "reconcile, profile strict, 0.012 s",
-            "  ipv4: scanned 10 in 2 passes, kernel filter \"ip and udp\"",
+            "  ipv4: received 10 in 2 passes, kernel filter \"ip and udp\"",
             "    stale 3        deleted 1        already gone 1        failed 1",
             "             3  backend gone",
             "             3  udp 10.96.0.10:53 -> 10.244.1.5:5353  (backend gone)",
-            "    failed: 1 x Device or resource busy (EBUSY, errno 16)",
+            "    failed: 1 x batch: Device or resource busy (EBUSY, errno 16)",
             "  ipv6: nothing to judge, table not read",
             "  grace time: flows to 2 endpoints not serving are kept for now",
             "  node ports: not judged, no node address of their family is known",

@@ -3,14 +3,14 @@
 use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 
 use super::{Head, address, be16, be32, byte, nest, text, tuple};
-use crate::entry::{Change, NatRange, NewEntry, mixed_families};
 use crate::error::{Error, Result};
-use crate::extension::SeqAdj;
-use crate::flow::Flow;
-use crate::key::{Key, KeyDirection};
-use crate::proto::ProtocolState;
-use crate::status::Status;
-use crate::tuple::Family;
+use crate::model::extension::SeqAdj;
+use crate::model::flow::Flow;
+use crate::model::key::{Key, KeyDirection};
+use crate::model::new_entry::{Change, NatRange, NewEntry, mixed_families};
+use crate::model::protocol::ProtocolState;
+use crate::model::status::Status;
+use crate::model::tuple::Family;
 use crate::uapi::{self, cta, protoinfo};
 
 fn head(message: u8, family: u8) -> Head {
@@ -52,6 +52,12 @@ pub(crate) fn get_and_zero(key: &Key) -> Result<Vec<u8>> {
 /// `CT_DELETE` of one entry.
 pub(crate) fn delete(key: &Key) -> Result<Vec<u8>> {
     keyed(uapi::IPCTNL_MSG_CT_DELETE, key)
+}
+
+/// Makes a finished delete of one entry the get of the same entry: the attributes are the same.
+pub(crate) fn make_get(delete: &mut [u8]) {
+    let kind = u16::from_be_bytes([uapi::NFNL_SUBSYS_CTNETLINK, uapi::IPCTNL_MSG_CT_GET]);
+    delete[4..6].copy_from_slice(&kind.to_ne_bytes());
 }
 
 /// `CT_DELETE` without a tuple: removes every entry of the family. Version 1 makes the kernel
@@ -258,10 +264,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flow::FlowRef;
-    use crate::flow::tests::{DUMPED, dumped, unhex};
-    use crate::proto::Protocol;
-    use crate::tuple::Tuple;
+    use crate::model::flow::FlowRef;
+    use crate::model::flow::tests::{DUMPED, dumped, unhex};
+    use crate::model::protocol::Protocol;
+    use crate::model::tuple::Tuple;
 
     /// The vector of the kernel-interface notes, chapter 11: delete by reply tuple and id.
     const DELETE: &str = "5000000002010100070302010000000002000000340002801400018008000100\

@@ -3,11 +3,11 @@
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 
 use super::{Head, be16, be32, nest, text, tuple};
-use crate::entry::mixed_families;
 use crate::error::Result;
-use crate::expect::{ExpectKey, NewExpectation};
-use crate::key::Key;
-use crate::tuple::Tuple;
+use crate::model::expectation::{ExpectKey, ExpectNat, NewExpectation};
+use crate::model::key::Key;
+use crate::model::new_entry::mixed_families;
+use crate::model::tuple::Tuple;
 use crate::uapi::{self, expect as x};
 
 fn head(message: u8, family: u8) -> Head {
@@ -60,28 +60,41 @@ pub(crate) fn flush() -> Vec<u8> {
 }
 
 pub(crate) fn create(new: &NewExpectation, or_update: bool) -> Result<Vec<u8>> {
+    // By name: what is added to the type cannot be left out of the request.
+    let NewExpectation {
+        master,
+        tuple: expected,
+        mask,
+        timeout,
+        helper,
+        function,
+        flags,
+        class,
+        nat,
+        zone,
+    } = new;
     let mut attributes = vec![
-        tuple(x::MASTER, &new.master),
-        tuple(x::TUPLE, &new.tuple),
-        tuple(x::MASK, &new.mask),
-        // Required by nobody, but a timeout is what an update changes.
-        be32(x::TIMEOUT, u32::try_from(new.timeout.as_secs()).unwrap_or(u32::MAX)),
-        be32(x::FLAGS, new.flags),
-        be32(x::CLASS, new.class),
+        tuple(x::MASTER, master),
+        tuple(x::TUPLE, expected),
+        tuple(x::MASK, mask),
+        // Not required, but an update changes nothing else.
+        be32(x::TIMEOUT, u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX)),
+        be32(x::FLAGS, flags.bits()),
+        be32(x::CLASS, *class),
     ];
-    if let Some(name) = &new.helper {
+    if let Some(name) = helper {
         attributes.push(text(x::HELP_NAME, name, uapi::HELPER_NAME_MAX)?);
     }
-    if let Some(name) = &new.function {
+    if let Some(name) = function {
         attributes.push(text(x::FN, name, uapi::TIMEOUT_NAME_MAX)?);
     }
-    if let Some((reply_direction, to)) = &new.nat {
+    if let Some(ExpectNat { reply_direction, to }) = nat {
         let members = [be32(1, u32::from(*reply_direction)), tuple(2, to)];
         attributes.push(nest(x::NAT, &members));
     }
-    attributes.extend(new.zone.map(|zone| be16(x::ZONE, zone)));
+    attributes.extend(zone.map(|zone| be16(x::ZONE, zone)));
     let flags = if or_update { NLM_F_CREATE } else { NLM_F_CREATE | NLM_F_EXCL };
-    let head = Head { flags, ..head(uapi::IPCTNL_MSG_EXP_NEW, family(&new.tuple)?) };
+    let head = Head { flags, ..head(uapi::IPCTNL_MSG_EXP_NEW, family(expected)?) };
     Ok(head.bytes(attributes))
 }
 

@@ -4,9 +4,9 @@ use netlink_packet_core::{DefaultNla, NLM_F_DUMP};
 
 use super::{Head, address, be16, be32, byte, nest};
 use crate::error::{Error, Result};
-use crate::filter::{KernelPart, TuplePart};
-use crate::proto::Protocol;
-use crate::tuple::Family;
+use crate::filter::kernel_part::{KernelPart, TuplePart};
+use crate::model::protocol::Protocol;
+use crate::model::tuple::Family;
 use crate::uapi::{self, cta, filter as f, tuple as t};
 
 fn head(message: u8, part: &KernelPart) -> Head {
@@ -157,9 +157,9 @@ impl Fields {
 #[cfg(target_endian = "little")]
 mod tests {
     use super::*;
-    use crate::capability::{KernelCriterion, Trust, Trusts};
     use crate::filter::Filter;
-    use crate::flow::tests::unhex;
+    use crate::model::capability::{KernelCriterion, Trust, Trusts};
+    use crate::model::flow::tests::unhex;
 
     fn proved() -> Trusts {
         let mut trusts = Trusts::UNTESTED;

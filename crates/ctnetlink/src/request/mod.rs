@@ -17,7 +17,8 @@ pub(crate) mod timeout;
 use std::net::IpAddr;
 
 use netlink_packet_core::{
-    DefaultNla, Emitable, NLA_F_NESTED, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    DefaultNla, Emitable, NLA_F_NESTED, NLM_F_ACK, NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage,
 };
 use netlink_packet_netfilter::conntrack::{IPTuple, ProtoTuple};
 use netlink_packet_netfilter::{
@@ -26,8 +27,8 @@ use netlink_packet_netfilter::{
 };
 
 use crate::error::{Error, Result};
-use crate::proto::Protocol;
-use crate::tuple::Tuple;
+use crate::model::protocol::Protocol;
+use crate::model::tuple::Tuple;
 use crate::uapi::tuple as t;
 
 /// The head of a request; [`append`](Head::append) makes the message.
@@ -74,11 +75,19 @@ impl Head {
 /// batch is sent are the numbers known.
 pub(crate) fn seal(request: &mut [u8], sequence: u32, acknowledge: bool) {
     if acknowledge {
-        let flags = u16::from_ne_bytes([request[6], request[7]]);
-        let flags = flags | netlink_packet_core::NLM_F_ACK;
-        request[6..8].copy_from_slice(&flags.to_ne_bytes());
+        add_flags(request, NLM_F_ACK);
     }
     request[8..12].copy_from_slice(&sequence.to_ne_bytes());
+}
+
+/// Has the kernel report the entry that a finished request touches.
+pub(crate) fn ask_for_echo(request: &mut [u8]) {
+    add_flags(request, NLM_F_ECHO);
+}
+
+fn add_flags(request: &mut [u8], more: u16) {
+    let flags = u16::from_ne_bytes([request[6], request[7]]) | more;
+    request[6..8].copy_from_slice(&flags.to_ne_bytes());
 }
 
 pub(crate) fn nest<T: Emitable>(kind: u16, members: &[T]) -> DefaultNla {

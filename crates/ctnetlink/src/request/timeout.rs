@@ -4,9 +4,9 @@ use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_
 
 use super::{Head, be16, be32, byte, nest, text};
 use crate::error::Result;
-use crate::proto::Protocol;
-use crate::timeout::{TimeoutPolicy, Timeouts};
-use crate::tuple::Family;
+use crate::model::protocol::Protocol;
+use crate::model::timeout_policy::{TimeoutPolicy, Timeouts};
+use crate::model::tuple::Family;
 use crate::uapi::{self, timeout as x};
 
 fn head(message: u8) -> Head {

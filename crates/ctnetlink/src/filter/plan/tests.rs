@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::filter::Filter;
-use crate::sample::Sample;
+use crate::model::sample::Sample;
 
 fn parse(text: &str) -> Filter {
     text.parse().unwrap()
@@ -139,7 +139,7 @@ fn negations_move_inward_and_alternatives_are_not_required() {
         Expression::All(vec![Expression::Is(Criterion::Protocol(Protocol::UDP))]),
         Expression::Is(Criterion::Family(Family::Ipv6)),
     ]);
-    let passes = Plan::of(&nested, &Trusts::UNTESTED).passes;
+    let passes = DumpPlan::of(&nested, &Trusts::UNTESTED).passes;
     assert_eq!(passes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ip6 and udp"]);
 }
 

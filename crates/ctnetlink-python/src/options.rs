@@ -1,0 +1,57 @@
+//! What several classes need: how to reconcile, seconds, and a lock that a panic does not spoil.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ctnetlink::Profile;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::desired::DesiredState;
+use crate::error::raise;
+use crate::keyword;
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How to reconcile, as Python says it.
+pub(crate) struct Options<'a, 'py> {
+    pub(crate) profile: &'a str,
+    pub(crate) dry_run: bool,
+    pub(crate) protocols: Option<Vec<Bound<'py, PyAny>>>,
+    pub(crate) zones: Option<Vec<Bound<'py, PyAny>>>,
+    pub(crate) recheck: Option<f64>,
+    pub(crate) previous: Option<&'a DesiredState>,
+}
+
+impl Options<'_, '_> {
+    pub(crate) fn reconciler(self) -> PyResult<ctnetlink::Reconciler> {
+        let delay = self.recheck.map(|delay| seconds("recheck", delay)).transpose()?;
+        let profile = self.profile.parse::<Profile>().map_err(raise)?;
+        let mut reconciler =
+            ctnetlink::Reconciler::new(profile).dry_run(self.dry_run).recheck(delay);
+        let empty = |list: &Option<Vec<_>>| list.as_ref().is_some_and(Vec::is_empty);
+        if empty(&self.protocols) || empty(&self.zones) {
+            return Err(PyValueError::new_err("protocols and zones: an empty list judges nothing"));
+        }
+        if let Some(protocols) = self.protocols {
+            let protocols: PyResult<Vec<_>> = protocols.iter().map(keyword::protocol).collect();
+            reconciler = reconciler.protocols(protocols?);
+        }
+        if let Some(zones) = self.zones {
+            let zone = |zone: &Bound<'_, PyAny>| keyword::integer(zone, u16::MAX);
+            let zones: PyResult<Vec<_>> = zones.iter().map(zone).collect();
+            reconciler = reconciler.zones(zones?);
+        }
+        if let Some(previous) = self.previous {
+            reconciler = reconciler.previous(previous.0.clone());
+        }
+        Ok(reconciler)
+    }
+}
+
+/// A time span from Python's seconds.
+pub(crate) fn seconds(keyword: &str, value: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(value).map_err(|e| PyValueError::new_err(format!("{keyword}: {e}")))
+}

@@ -1,0 +1,351 @@
+//! Reading the table: a streaming cursor of its own socket and one buffer.
+
+use std::fmt;
+use std::ops::Range;
+
+use netlink_packet_core::NLM_F_DUMP_INTR;
+
+use crate::error::{Error, Operation, Result};
+use crate::filter::Filter;
+use crate::filter::kernel_part::KernelPart;
+use crate::filter::plan::DumpPlan;
+use crate::model::capability::Trusts;
+use crate::model::flow::{Flow, FlowRef, Index};
+use crate::request::{entry, filter as request};
+use crate::transport::answer::Answer;
+use crate::transport::socket::{RECEIVE_CAPACITY, Socket};
+use crate::wire::Messages;
+
+/// What a dump reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source {
+    /// The table, filtered in the kernel by this part.
+    Table(KernelPart),
+    /// The whole table; the kernel zeroes the counters it has read.
+    TableAndZero,
+    /// The entries whose destroy event is still to be delivered.
+    Dying,
+}
+
+/// Of the passes that may bring an entry, one reports it: the first that is about it. Also where the
+/// kernel ignores the filter and each pass brings everything.
+fn reported_by(passes: &[Source], at: usize, flow: &FlowRef<'_>) -> bool {
+    let is_about = |pass: &Source| match pass {
+        Source::Table(part) => part.covers(flow),
+        Source::TableAndZero | Source::Dying => true,
+    };
+    passes.len() == 1
+        || (passes.get(at).is_some_and(is_about) && !passes.iter().take(at).any(is_about))
+}
+
+/// A running dump. Made by [`Conntrack::dump`](crate::Conntrack::dump).
+///
+/// [`next`](Dump::next) lends one entry at a time out of the receive buffer; memory does not
+/// depend on the size of the table. Whoever wants values of their own iterates
+/// ([`IntoIterator`] yields `Result<Flow>`).
+///
+/// A dump is not a snapshot. An entry that exists all the while is reported at least once; one
+/// that is inserted meanwhile may be missing, and after a removal one may come twice. Resizing
+/// the kernel's hash table (`nf_conntrack_buckets`) can hide entries, and the kernel does not tell.
+///
+/// Dropping a dump ends it.
+///
+/// ```no_run
+/// # fn f() -> ctnetlink::Result<()> {
+/// let ct = ctnetlink::Conntrack::open()?;
+/// let mut dump = ct.dump(None)?;
+/// while let Some(flow) = dump.next()? {
+///     println!("{flow}");
+/// }
+/// println!("{} entries", dump.received());
+/// # Ok(()) }
+/// ```
+pub struct Dump {
+    socket: Socket,
+    buffer: Vec<u8>,
+    /// Offset of the next message in the buffer.
+    offset: usize,
+    filter: Option<Filter>,
+    passes: Vec<Source>,
+    /// How many of the passes were started; the last of them is under way.
+    started: usize,
+    pushdown: String,
+    sequence: u32,
+    received: u64,
+    interrupted: bool,
+    finished: bool,
+    /// What the last entry's walk has found. It stays here, because moving it through the results
+    /// of functions costs as much as the walk.
+    index: Option<Index>,
+}
+
+impl Dump {
+    /// Starts a dump of what the filter matches.
+    pub(crate) fn start(socket: Socket, filter: Option<&Filter>, trusts: &Trusts) -> Result<Dump> {
+        let plan =
+            filter.map_or_else(|| Ok(DumpPlan::everything()), |filter| filter.plan(trusts))?;
+        let pushdown = plan.passes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let passes = plan.passes.into_iter().map(Source::Table).collect();
+        Dump::run(socket, passes, filter.map(Filter::cheapest_first), pushdown)
+    }
+
+    /// Starts a dump of something else.
+    pub(crate) fn of(socket: Socket, source: Source) -> Result<Dump> {
+        Dump::run(socket, vec![source], None, String::new())
+    }
+
+    /// Sends the first request and waits for the first answer, so that a refusal shows here.
+    fn run(
+        socket: Socket,
+        passes: Vec<Source>,
+        filter: Option<Filter>,
+        pushdown: String,
+    ) -> Result<Dump> {
+        let mut dump = Dump {
+            socket,
+            buffer: Vec::with_capacity(RECEIVE_CAPACITY),
+            offset: 0,
+            filter,
+            passes,
+            started: 0,
+            pushdown,
+            sequence: 0,
+            received: 0,
+            interrupted: false,
+            finished: false,
+            index: None,
+        };
+        dump.send_next()?;
+        dump.receive()?;
+        if let Some(Ok(first)) = Messages::new(&dump.buffer).next()
+            && let Answer::Error(error) = Answer::of(Operation::Dump, first)
+        {
+            return Err(error);
+        }
+        Ok(dump)
+    }
+
+    /// The next entry that matches the filter; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// Whatever makes the result incomplete: a datagram that was cut or lost, an end that does
+    /// not come, an entry that cannot be read. The dump is over then.
+    #[inline]
+    #[allow(clippy::should_implement_trait)] // lends from self, which Iterator cannot
+    pub fn next(&mut self) -> Result<Option<FlowRef<'_>>> {
+        loop {
+            match self.advance()? {
+                Found::Entry(range) => return Ok(self.lend(range)),
+                Found::Datagram => {}
+                Found::End => return Ok(None),
+            }
+        }
+    }
+
+    /// As `next`, but comes back after every datagram, also if nothing in it matches.
+    pub(crate) fn step(&mut self) -> Result<Step<'_>> {
+        Ok(match self.advance()? {
+            Found::Entry(range) => self.lend(range).map_or(Step::End, Step::Entry),
+            Found::Datagram => Step::Datagram,
+            Found::End => Step::End,
+        })
+    }
+
+    fn lend(&self, range: Range<usize>) -> Option<FlowRef<'_>> {
+        let payload = &self.buffer[range];
+        self.index.as_ref().map(|index| FlowRef::from_index(payload, *index))
+    }
+
+    /// Reads to the end and says how many entries matched.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Dump::next).
+    pub fn count(mut self) -> Result<u64> {
+        let mut count = 0;
+        while self.next()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// How many entries came from the kernel so far, matching or not.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// What the kernel was asked to filter, in the words of the filter; empty for nothing, with
+    /// `; ` between requests. Every entry is matched again here, whatever it says.
+    pub fn pushdown(&self) -> &str {
+        &self.pushdown
+    }
+
+    /// Finds the next entry and says where it lies. Lending it is left to the caller, because a
+    /// borrow that is returned from inside the loop would last through the whole loop.
+    fn advance(&mut self) -> Result<Found> {
+        let found = self.find();
+        self.finished |= found.is_err();
+        found
+    }
+
+    fn find(&mut self) -> Result<Found> {
+        let decode = |source| Error::decode(Operation::Dump, source);
+        while !self.finished {
+            let mut messages = Messages::resume(&self.buffer, self.offset);
+            let Some(message) = messages.next() else {
+                self.receive()?;
+                return Ok(Found::Datagram);
+            };
+            let message = message.map_err(decode)?;
+            self.offset = messages.offset();
+            if message.sequence != self.sequence {
+                continue;
+            }
+            self.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+            match Answer::of(Operation::Dump, message) {
+                Answer::Data(message) => {
+                    self.received += 1;
+                    let index = self.index.insert(Index::parse(message.payload).map_err(decode)?);
+                    let flow = FlowRef::from_index(message.payload, *index);
+                    if self.filter.as_ref().is_none_or(|filter| filter.matches(&flow))
+                        && reported_by(&self.passes, self.started - 1, &flow)
+                    {
+                        let start = message.payload_offset;
+                        return Ok(Found::Entry(start..start + message.payload.len()));
+                    }
+                }
+                Answer::Done if self.interrupted => return Err(Error::DumpInterrupted),
+                Answer::Done => self.send_next()?,
+                Answer::Error(error) => return Err(error),
+                Answer::Ack | Answer::Noise => {}
+            }
+        }
+        Ok(Found::End)
+    }
+
+    /// Sends the next request of the plan; without one the dump is finished.
+    fn send_next(&mut self) -> Result<()> {
+        match self.passes.get(self.started) {
+            Some(source) => {
+                self.started += 1;
+                self.sequence += 1;
+                let request = match source {
+                    Source::Table(part) => request::dump(self.sequence, part),
+                    Source::TableAndZero => entry::dump_and_zero(self.sequence),
+                    Source::Dying => entry::dying(self.sequence),
+                };
+                self.socket.send(Operation::Dump, &request)
+            }
+            None => {
+                self.finished = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<()> {
+        self.offset = 0;
+        self.socket.receive(Operation::Dump, &mut self.buffer)
+    }
+}
+
+/// What [`Dump::step`] came to.
+pub(crate) enum Step<'d> {
+    Entry(FlowRef<'d>),
+    /// Another datagram has come.
+    Datagram,
+    End,
+}
+
+/// The same, without a borrow.
+enum Found {
+    Entry(Range<usize>),
+    Datagram,
+    End,
+}
+
+impl fmt::Debug for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dump")
+            .field("filter", &self.filter.as_ref().map(ToString::to_string))
+            .field("received", &self.received)
+            .field("finished", &self.finished)
+            .finish_non_exhaustive()
+    }
+}
+
+impl IntoIterator for Dump {
+    type Item = Result<Flow>;
+    type IntoIter = Flows;
+
+    fn into_iter(self) -> Flows {
+        Flows(self)
+    }
+}
+
+/// The entries of a [`Dump`] as values of their own. After an error it ends.
+#[derive(Debug)]
+pub struct Flows(Dump);
+
+impl Flows {
+    /// The dump behind it, for its figures.
+    pub fn dump(&self) -> &Dump {
+        &self.0
+    }
+}
+
+impl Iterator for Flows {
+    type Item = Result<Flow>;
+
+    fn next(&mut self) -> Option<Result<Flow>> {
+        self.0.next().map(|flow| flow.map(|flow| flow.to_owned())).transpose()
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_endian = "little")]
+mod tests {
+    use super::*;
+    use crate::model::capability::Trusts;
+    use crate::model::sample::Sample;
+
+    /// A part of the table was lost: the dump is over, and it is not a shorter table.
+    #[test]
+    fn a_lost_datagram_is_an_overrun() {
+        ctnetlink_testbed::netns::in_netns(|| {
+            let socket = Socket::open().unwrap();
+            socket.overflow();
+            let error = Dump::of(socket, Source::Dying).map(|_| ()).unwrap_err();
+            assert!(matches!(error, Error::Overrun { operation: Operation::Dump }), "{error}");
+            assert!(error.is_incomplete());
+        });
+    }
+
+    /// A kernel before 5.8 ignores the filter: each pass brings everything.
+    #[test]
+    fn an_entry_every_pass_brings_is_reported_once() {
+        for (text, passes, matching) in [
+            ("ip and tcp and orig dst port in {80, 443}", 2, 2),
+            ("udp or sctp and orig dst 10.0.0.9", 3, 1),
+            ("ip and (orig src 10.0.0.1 or orig dst 10.0.0.9)", 2, 3),
+            ("udp", 2, 1),
+        ] {
+            let filter: Filter = text.parse().unwrap();
+            let plan = filter.plan(&Trusts::UNTESTED).unwrap();
+            let sources: Vec<_> = plan.passes.into_iter().map(Source::Table).collect();
+            assert_eq!(sources.len(), passes, "{text}");
+            let of = |protocol, port| {
+                let sample = Sample::udp(&format!("10.0.0.9:{port}"), "10.0.0.8:1");
+                sample.protocol(protocol).flow()
+            };
+            use crate::model::protocol::Protocol as P;
+            let table = [of(P::TCP, 80), of(P::TCP, 443), of(P::UDP, 80)];
+            let matched = table.iter().filter(|flow| filter.matches(flow));
+            let reported = matched.map(|flow| {
+                (0..sources.len()).filter(|at| reported_by(&sources, *at, &flow.as_ref())).count()
+            });
+            assert_eq!(reported.collect::<Vec<_>>(), vec![1; matching], "{text}");
+        }
+    }
+}

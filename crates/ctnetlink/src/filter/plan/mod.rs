@@ -1,0 +1,509 @@
+//! What of a filter the kernel may be trusted with.
+//!
+//! Only criteria the probe proved on this kernel are asked for; without a probe the few that no
+//! kernel can hide an entry by (see [`Trusts`]). What is asked for is an optimisation: every entry
+//! that comes is matched again, and what the kernel does not do is done here.
+//!
+//! Two plans are made from the same parts. A *dump* takes of the outermost conjunction what it can
+//! get. A *flush* is a decision of the kernel, so it is all or nothing: [`flush`] refuses unless
+//! every criterion is expressible and proved.
+
+use std::fmt;
+
+use super::criterion::{Criterion, Direction, IcmpField, Side};
+use super::kernel_part::{KernelPart, TuplePart};
+use super::{Addresses, Expression, Ports};
+use crate::model::capability::{KernelCriterion as K, Trust, Trusts};
+use crate::model::protocol::Protocol;
+use crate::model::status::Status;
+use crate::model::tuple::{Family, answering_type};
+
+/// The dump requests that together bring every entry a filter matches.
+///
+/// More than one where a criterion needs a family and none is named (`CTA_FILTER` with a tuple is
+/// `EOPNOTSUPP` for `AF_UNSPEC`), or where alternatives are cheaper one by one. Passes are told
+/// apart by what never changes while an entry lives (family, protocol, addresses, ports), so that
+/// an entry two of them bring is reported by the first alone, and none falls between them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DumpPlan {
+    pub(crate) passes: Vec<KernelPart>,
+    /// What the passes take apart.
+    pub(super) split: Option<Split>,
+}
+
+/// By position in [`Required`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Split {
+    /// The members of a criterion's set.
+    Set(usize),
+    /// The alternatives of an `or`.
+    Or(usize),
+}
+
+/// Why a criterion is not left to the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// There is nothing like it in the kernel's filter.
+    NoSuchFilter(&'static str),
+    /// The kernel's filter cannot be trusted with it here.
+    Trust(K, Trust),
+    /// It needs another criterion beside it.
+    Needs(&'static str),
+    /// Another one says something else about the same field.
+    Contradiction,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::NoSuchFilter(what) => write!(f, "the kernel has no filter for {what}"),
+            Why::Needs(what) => write!(f, "the kernel compares it only beside {what}"),
+            Why::Contradiction => {
+                f.write_str("another criterion demands something else of the same field")
+            }
+            Why::Trust(criterion, trust) => match trust {
+                Trust::Wrong => write!(f, "this kernel selects something else by {criterion}"),
+                Trust::Refused(errno) => {
+                    let text = crate::error::errno_text(*errno);
+                    write!(f, "this kernel refuses {criterion}: {text}")
+                }
+                Trust::Distrusted => write!(f, "{criterion} is distrusted by request"),
+                Trust::Proved | Trust::Assumed | Trust::Untested => {
+                    write!(f, "{criterion} was not tried out on this kernel")
+                }
+            },
+        }
+    }
+}
+
+/// What the request is for: the two are trusted separately.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    Dump,
+    Flush,
+}
+
+/// Collects criteria into a part.
+struct Builder<'t> {
+    part: KernelPart,
+    trusts: &'t Trusts,
+    purpose: Purpose,
+}
+
+/// Sets a field to the one value it can have.
+fn set<T: PartialEq + Copy>(field: &mut Option<T>, value: T) -> Result<(), Why> {
+    match *field.get_or_insert(value) == value {
+        true => Ok(()),
+        false => Err(Why::Contradiction),
+    }
+}
+
+/// Two masked values as one, if they agree where both look.
+fn merge(field: &mut Option<(u32, u32)>, value: u32, mask: u32) -> Result<(), Why> {
+    let (old_value, old_mask) = field.unwrap_or((0, 0));
+    if (old_value ^ value) & old_mask & mask != 0 {
+        return Err(Why::Contradiction);
+    }
+    *field = Some((old_value | value, old_mask | mask));
+    Ok(())
+}
+
+impl<'t> Builder<'t> {
+    fn new(trusts: &'t Trusts, purpose: Purpose) -> Self {
+        Builder { part: KernelPart::default(), trusts, purpose }
+    }
+
+    fn trusted(&self, criterion: K) -> Result<(), Why> {
+        let trust = match self.purpose {
+            Purpose::Dump => self.trusts.dump(criterion),
+            Purpose::Flush => self.trusts.flush(criterion),
+        };
+        match trust {
+            Trust::Proved | Trust::Assumed => Ok(()),
+            trust => Err(Why::Trust(criterion, trust)),
+        }
+    }
+
+    /// Adds what can be added, in the order in which criteria lean on each other, and says of each
+    /// whether it was.
+    fn add_all(&mut self, criteria: &[&Criterion]) -> Vec<Result<(), Why>> {
+        let mut results = vec![Ok(()); criteria.len()];
+        let rank = |criterion: &Criterion| match criterion {
+            Criterion::Family(_) => 0,
+            Criterion::Protocol(_) => 1,
+            _ => 2,
+        };
+        for wanted in 0..=2 {
+            for (criterion, result) in criteria.iter().zip(&mut results) {
+                if rank(criterion) == wanted {
+                    *result = self.add(criterion);
+                }
+            }
+        }
+        results
+    }
+
+    fn add(&mut self, criterion: &Criterion) -> Result<(), Why> {
+        match criterion {
+            Criterion::Family(family) => self.family(*family),
+            Criterion::Protocol(protocol) => {
+                // CTA_FILTER with a tuple needs a family.
+                self.trusted(K::Family)?;
+                self.trusted(K::Protocol)?;
+                set(&mut self.part.orig.protocol, *protocol)
+            }
+            Criterion::Address(direction, side, addresses) => {
+                self.address(*direction, *side, addresses)
+            }
+            Criterion::Port(direction, side, ports) => self.port(*direction, *side, ports),
+            Criterion::Icmp(field, number) => self.icmp(*field, *number),
+            Criterion::Mark { value, mask } => {
+                self.trusted(K::Mark)?;
+                merge(&mut self.part.mark, *value, *mask)
+            }
+            Criterion::StatusSet(bits) => {
+                self.trusted(K::Status)?;
+                merge(&mut self.part.status, bits.bits(), bits.bits())
+            }
+            Criterion::StatusUnset(bits) => {
+                self.trusted(K::Status)?;
+                merge(&mut self.part.status, 0, bits.bits())
+            }
+            Criterion::Zone(None, zone) => {
+                self.trusted(K::Zone)?;
+                set(&mut self.part.zone, *zone)
+            }
+            Criterion::Zone(Some(_), _) => Err(Why::NoSuchFilter("the zone of one direction")),
+            Criterion::Host(_) => Err(Why::NoSuchFilter("an address in any place")),
+            Criterion::Label(_) => Err(Why::NoSuchFilter("labels")),
+            Criterion::Helper(_) => Err(Why::NoSuchFilter("helpers")),
+            Criterion::TcpState(_) | Criterion::SctpState(_) => {
+                Err(Why::NoSuchFilter("protocol states"))
+            }
+            Criterion::Amount(..) => Err(Why::NoSuchFilter("timeouts, ages and counters")),
+        }
+    }
+
+    fn family(&mut self, family: Family) -> Result<(), Why> {
+        self.trusted(K::Family)?;
+        set(&mut self.part.family, family)
+    }
+
+    fn address(
+        &mut self,
+        direction: Direction,
+        side: Side,
+        addresses: &Addresses,
+    ) -> Result<(), Why> {
+        // Every entry with such an address is of its family.
+        let family = addresses.family().ok_or(Why::NoSuchFilter("sets of both families"))?;
+        self.family(family)?;
+        let hosts = addresses.hosts().ok_or(Why::NoSuchFilter("prefixes"))?;
+        let [address] = hosts[..] else { return Err(Why::NoSuchFilter("sets of addresses")) };
+        self.trusted(match (direction, family) {
+            (Direction::Orig, Family::Ipv4) => K::OrigIpv4,
+            (Direction::Orig, Family::Ipv6) => K::OrigIpv6,
+            (Direction::Reply, Family::Ipv4) => K::ReplyIpv4,
+            (Direction::Reply, Family::Ipv6) => K::ReplyIpv6,
+        })?;
+        let tuple = self.tuple(direction);
+        set(if side == Side::Src { &mut tuple.src } else { &mut tuple.dst }, address)
+    }
+
+    fn port(&mut self, direction: Direction, side: Side, ports: &Ports) -> Result<(), Why> {
+        let singles = ports.singles().ok_or(Why::NoSuchFilter("ranges of ports"))?;
+        let [port] = singles[..] else { return Err(Why::NoSuchFilter("sets of ports")) };
+        // The kernel evaluates port bits for these two only (ctnetlink_filter_match_tuple).
+        let protocol = match self.part.orig.protocol {
+            Some(protocol @ (Protocol::TCP | Protocol::UDP)) => protocol,
+            _ => return Err(Why::Needs("tcp or udp")),
+        };
+        self.trusted(if direction == Direction::Orig { K::Ports } else { K::ReplyPorts })?;
+        let tuple = self.tuple(direction);
+        tuple.protocol = Some(protocol);
+        set(if side == Side::Src { &mut tuple.src_port } else { &mut tuple.dst_port }, port)
+    }
+
+    fn icmp(&mut self, field: IcmpField, number: u16) -> Result<(), Why> {
+        let protocol = match self.part.orig.protocol {
+            Some(protocol @ (Protocol::ICMP | Protocol::ICMPV6)) => protocol,
+            _ => return Err(Why::Needs("icmp or icmpv6")),
+        };
+        self.trusted(K::Icmp)?;
+        // No type or code is larger.
+        let small = || u8::try_from(number).ok().ok_or(Why::Contradiction);
+        match field {
+            IcmpField::Type if answering_type(protocol, small()?).is_none() => {
+                Err(Why::NoSuchFilter("ICMP types it does not track"))
+            }
+            IcmpField::Type => set(&mut self.part.orig.icmp_type, small()?),
+            IcmpField::Code => set(&mut self.part.orig.icmp_code, small()?),
+            IcmpField::Id => set(&mut self.part.orig.icmp_id, number),
+        }
+    }
+
+    fn tuple(&mut self, direction: Direction) -> &mut TuplePart {
+        match direction {
+            Direction::Orig => &mut self.part.orig,
+            Direction::Reply => &mut self.part.reply,
+        }
+    }
+}
+
+/// What one walk over the table costs, in units of itself: measured on a million entries, a pass
+/// that brings nothing takes about a fifth of one that brings everything.
+const WALK: f64 = 1.0;
+const TRANSFER: f64 = 4.0;
+/// Several passes have to be this much cheaper than one, because the estimate is one.
+const WORTH: f64 = 0.8;
+/// No filter is split into more alternatives than this.
+const MOST_ALTERNATIVES: usize = 8;
+
+/// The share of a busy table a part is thought to select. Only what is compared with other plans
+/// matters, and nothing depends on its being right.
+fn share(part: &KernelPart) -> f64 {
+    let given = |there: bool, share: f64| if there { share } else { 1.0 };
+    let tuple = |t: &TuplePart| {
+        given(t.src.is_some(), 0.02)
+            * given(t.dst.is_some(), 0.02)
+            * given(t.src_port.is_some(), 0.05)
+            * given(t.dst_port.is_some(), 0.05)
+    };
+    let protocol = match part.orig.protocol {
+        None => 1.0,
+        Some(Protocol::TCP) => 0.9,
+        Some(Protocol::UDP) => 0.1,
+        Some(_) => 0.02,
+    };
+    given(part.family.is_some(), 0.5)
+        * protocol
+        * tuple(&part.orig)
+        * tuple(&part.reply)
+        * given(part.mark.is_some(), 0.5)
+        * given(part.status.is_some(), 0.5)
+        * given(part.zone.is_some(), 0.5)
+}
+
+impl DumpPlan {
+    /// The whole table, unfiltered.
+    pub(crate) fn everything() -> DumpPlan {
+        DumpPlan::new(vec![KernelPart::default()])
+    }
+
+    /// Only criteria that every matching entry must meet are used: the filter itself, or members
+    /// of its outermost conjunction. Of contradicting ones the first counts; the user-space match
+    /// then discards everything.
+    pub(crate) fn of(expression: &Expression, trusts: &Trusts) -> DumpPlan {
+        let expression = normal(expression, false);
+        let mut required = Required::default();
+        required.collect(&expression);
+
+        let mut builder = Builder::new(trusts, Purpose::Dump);
+        builder.add_all(&required.criteria);
+        let whole = builder.part;
+        // What needs no family can do without a second pass.
+        let familyless = KernelPart {
+            orig: TuplePart::default(),
+            reply: TuplePart::default(),
+            family: whole.family,
+            ..whole
+        };
+        let mut best = [whole.per_family(), vec![familyless]].map(DumpPlan::new);
+        best.sort_by(|a, b| a.cost().total_cmp(&b.cost()));
+        let [mut best, _] = best;
+
+        let limit = best.cost() * WORTH;
+        for (by, alternatives) in required.alternatives() {
+            let passes = split(&required.criteria, &alternatives, trusts);
+            let plan = DumpPlan { split: Some(by), ..DumpPlan::new(passes) };
+            if !plan.passes.is_empty() && plan.cost() < best.cost().min(limit) {
+                best = plan;
+            }
+        }
+        best
+    }
+
+    fn new(passes: Vec<KernelPart>) -> DumpPlan {
+        DumpPlan { passes, split: None }
+    }
+
+    /// Every pass has the kernel filter by this.
+    pub(super) fn says(&self, criterion: &Criterion, trusts: &Trusts) -> bool {
+        self.passes.iter().all(|part| {
+            // Beside the protocol the pass has, since some criteria need one.
+            let mut alone = Builder::new(trusts, Purpose::Dump);
+            alone.part.orig.protocol = part.orig.protocol;
+            alone.add(criterion).is_ok() && part.is_within(&alone.part)
+        })
+    }
+
+    fn cost(&self) -> f64 {
+        self.passes.iter().map(|part| WALK + TRANSFER * share(part)).sum()
+    }
+}
+
+/// A pass for each alternative, which adds criteria about what never changes to the ones that
+/// hold for all.
+fn split(base: &[&Criterion], alternatives: &[Vec<Criterion>], trusts: &Trusts) -> Vec<KernelPart> {
+    let mut passes: Vec<KernelPart> = Vec::new();
+    for alternative in alternatives {
+        let fixed = alternative.iter().filter(|criterion| never_changes(criterion));
+        let criteria: Vec<_> = base.iter().copied().chain(fixed).collect();
+        let mut builder = Builder::new(trusts, Purpose::Dump);
+        // An alternative nothing can meet needs no pass.
+        if builder.add_all(&criteria).contains(&Err(Why::Contradiction)) {
+            continue;
+        }
+        for part in builder.part.per_family() {
+            if passes.iter().any(|wider| part.is_within(wider)) {
+                continue;
+            }
+            passes.retain(|narrower| !narrower.is_within(&part));
+            passes.push(part);
+        }
+    }
+    passes
+}
+
+/// Family, protocol, addresses and ports stay what they are while an entry lives.
+fn never_changes(criterion: &Criterion) -> bool {
+    matches!(
+        criterion,
+        Criterion::Family(_)
+            | Criterion::Protocol(_)
+            | Criterion::Address(..)
+            | Criterion::Port(..)
+            | Criterion::Icmp(..)
+    )
+}
+
+/// An alternative that consists of such criteria alone.
+pub(super) fn never_changes_alone(alternative: &Expression) -> bool {
+    match alternative {
+        Expression::Is(criterion) => never_changes(criterion),
+        Expression::All(parts) => parts.iter().all(never_changes_alone),
+        Expression::Any(_) | Expression::Not(_) => false,
+    }
+}
+
+/// What every matching entry must meet.
+#[derive(Default)]
+pub(super) struct Required<'e> {
+    pub(super) criteria: Vec<&'e Criterion>,
+    /// One member of each of these must hold.
+    pub(super) any: Vec<&'e [Expression]>,
+    /// None of these may hold.
+    pub(super) not: Vec<&'e Expression>,
+}
+
+impl<'e> Required<'e> {
+    pub(super) fn collect(&mut self, expression: &'e Expression) {
+        match expression {
+            Expression::Is(criterion) => self.criteria.push(criterion),
+            Expression::All(parts) => parts.iter().for_each(|part| self.collect(part)),
+            Expression::Any(parts) => self.any.push(parts),
+            Expression::Not(_) => self.not.push(expression),
+        }
+    }
+
+    /// The ways to split it: by the alternatives of one `or`, or by the members of one set.
+    fn alternatives(&self) -> Vec<(Split, Vec<Vec<Criterion>>)> {
+        let ors = self.any.iter().enumerate().map(|(at, parts)| {
+            let each = parts.iter().map(|part| {
+                let mut required = Required::default();
+                required.collect(part);
+                required.criteria.into_iter().cloned().collect::<Vec<_>>()
+            });
+            (Split::Or(at), each.collect::<Vec<_>>())
+        });
+        let sets = self.criteria.iter().enumerate().filter_map(|(at, criterion)| match criterion {
+            Criterion::Address(direction, side, set) => {
+                let one = |address| vec![Criterion::Address(*direction, *side, address)];
+                let hosts = set.hosts()?.into_iter().map(Addresses::from);
+                Some((Split::Set(at), hosts.map(one).collect()))
+            }
+            Criterion::Port(direction, side, set) => {
+                let one = |port| vec![Criterion::Port(*direction, *side, port)];
+                let ports = set.singles()?.into_iter().map(Ports::from);
+                Some((Split::Set(at), ports.map(one).collect()))
+            }
+            _ => None,
+        });
+        let few = |all: &[Vec<Criterion>]| (2..=MOST_ALTERNATIVES).contains(&all.len());
+        ors.chain(sets).filter(|(_, all)| few(all)).collect()
+    }
+}
+
+/// The expression with negations moved inward as far as they go, and turned into criteria where
+/// there is one that says the same.
+pub(super) fn normal(expression: &Expression, negated: bool) -> Expression {
+    let each = |parts: &[Expression]| parts.iter().map(|part| normal(part, negated)).collect();
+    match expression {
+        Expression::Not(part) => normal(part, !negated),
+        Expression::All(parts) if !negated => Expression::All(each(parts)),
+        Expression::Any(parts) if negated => Expression::All(each(parts)),
+        Expression::All(parts) | Expression::Any(parts) => Expression::Any(each(parts)),
+        Expression::Is(criterion) if !negated => Expression::Is(criterion.clone()),
+        Expression::Is(criterion) => match opposite(criterion) {
+            Some(opposite) => Expression::Is(opposite),
+            None => Expression::Not(Box::new(expression.clone())),
+        },
+    }
+}
+
+/// What says exactly the opposite, for every entry.
+fn opposite(criterion: &Criterion) -> Option<Criterion> {
+    let one = |bits: &Status| bits.bits().count_ones() == 1;
+    match criterion {
+        Criterion::Family(Family::Ipv4) => Some(Criterion::Family(Family::Ipv6)),
+        Criterion::Family(Family::Ipv6) => Some(Criterion::Family(Family::Ipv4)),
+        Criterion::StatusSet(bits) if one(bits) => Some(Criterion::StatusUnset(*bits)),
+        Criterion::StatusUnset(bits) if one(bits) => Some(Criterion::StatusSet(*bits)),
+        _ => None,
+    }
+}
+
+/// The flushes that remove exactly what an expression matches, one for each family; or why there
+/// are none.
+///
+/// Each says a family, because only with one do all kernels since 6.12 honour it.
+pub(crate) fn flush(expression: &Expression, trusts: &Trusts) -> Result<Vec<KernelPart>, String> {
+    let expression = normal(expression, false);
+    let mut required = Required::default();
+    required.collect(&expression);
+    if !required.any.is_empty() {
+        let text = Expression::Any(required.any[0].to_vec());
+        return Err(format!("{text}: alternatives cannot be said in one flush"));
+    }
+    if let Some(negation) = required.not.first() {
+        return Err(format!("{negation}: the kernel has no filter for a negation"));
+    }
+    let mut builder = Builder::new(trusts, Purpose::Flush);
+    let results = builder.add_all(&required.criteria);
+    for (criterion, result) in required.criteria.iter().zip(results) {
+        result.map_err(|why| format!("{criterion}: {why}"))?;
+    }
+    let part = builder.part;
+    if part.has_complete_key() {
+        return Err(
+            "it gives a whole original tuple, which a kernel that ignores the filter takes \
+                    for the delete of that one entry, whatever else is asked: \
+                    delete that entry by itself"
+                .into(),
+        );
+    }
+    if let Err(why) = builder.trusted(K::Family) {
+        return Err(why.to_string());
+    }
+    let families = part.family.map_or(Family::ALL.to_vec(), |family| vec![family]);
+    Ok(families.into_iter().map(|f| KernelPart { family: Some(f), ..part }).collect())
+}
+
+/// For each of the criteria, why a dump does not leave it to the kernel; `None` if it does.
+pub(super) fn reasons(criteria: &[&Criterion], trusts: &Trusts) -> Vec<Option<Why>> {
+    let results = Builder::new(trusts, Purpose::Dump).add_all(criteria);
+    results.into_iter().map(Result::err).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,419 @@
+//! What a kernel can do: data only. [`Conntrack::capabilities`](crate::Conntrack::capabilities)
+//! finds it out.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
+
+/// A criterion a kernel may be asked to filter by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum KernelCriterion {
+    /// Address family. Dumps always honour it; flushes since 4.20, and since 5.3 only in some
+    /// forms.
+    Family,
+    /// Protocol number.
+    Protocol,
+    /// Ports of the original direction, TCP and UDP.
+    Ports,
+    /// Ports of the original direction, other protocols (SCTP, UDP-Lite): ignored by every kernel.
+    OtherPorts,
+    /// Type, code and id of the original direction, ICMP and ICMPv6.
+    Icmp,
+    /// Original IPv4 addresses.
+    OrigIpv4,
+    /// Original IPv6 addresses: inverted from 5.8 on, until a stable release of each
+    /// series mended it (6.12.117 is right, 6.1.192 and 6.18.44 are not).
+    OrigIpv6,
+    /// Reply IPv4 addresses: broken from 5.8 to 5.15.
+    ReplyIpv4,
+    /// Reply IPv6 addresses.
+    ReplyIpv6,
+    /// Ports of the reply direction, TCP and UDP.
+    ReplyPorts,
+    /// Mark under a mask.
+    Mark,
+    /// Status under a mask. Linux 5.15.
+    Status,
+    /// Zone, in any direction. Linux 6.8.
+    Zone,
+}
+
+impl KernelCriterion {
+    /// All of them, in the order of reports.
+    pub const ALL: [KernelCriterion; 13] = [
+        KernelCriterion::Family,
+        KernelCriterion::Protocol,
+        KernelCriterion::Ports,
+        KernelCriterion::OtherPorts,
+        KernelCriterion::Icmp,
+        KernelCriterion::OrigIpv4,
+        KernelCriterion::OrigIpv6,
+        KernelCriterion::ReplyIpv4,
+        KernelCriterion::ReplyIpv6,
+        KernelCriterion::ReplyPorts,
+        KernelCriterion::Mark,
+        KernelCriterion::Status,
+        KernelCriterion::Zone,
+    ];
+
+    fn words(self) -> &'static str {
+        match self {
+            KernelCriterion::Family => "family",
+            KernelCriterion::Protocol => "protocol",
+            KernelCriterion::Ports => "original ports, TCP and UDP",
+            KernelCriterion::OtherPorts => "original ports, others",
+            KernelCriterion::Icmp => "ICMP type, code and id",
+            KernelCriterion::OrigIpv4 => "original IPv4 address",
+            KernelCriterion::OrigIpv6 => "original IPv6 address",
+            KernelCriterion::ReplyIpv4 => "reply IPv4 address",
+            KernelCriterion::ReplyIpv6 => "reply IPv6 address",
+            KernelCriterion::ReplyPorts => "reply ports, TCP and UDP",
+            KernelCriterion::Mark => "mark",
+            KernelCriterion::Status => "status",
+            KernelCriterion::Zone => "zone",
+        }
+    }
+}
+
+impl KernelCriterion {
+    /// A name for programs: `orig_ipv4` and so on. Parses back.
+    pub fn name(self) -> &'static str {
+        match self {
+            KernelCriterion::Family => "family",
+            KernelCriterion::Protocol => "protocol",
+            KernelCriterion::Ports => "ports",
+            KernelCriterion::OtherPorts => "other_ports",
+            KernelCriterion::Icmp => "icmp",
+            KernelCriterion::OrigIpv4 => "orig_ipv4",
+            KernelCriterion::OrigIpv6 => "orig_ipv6",
+            KernelCriterion::ReplyIpv4 => "reply_ipv4",
+            KernelCriterion::ReplyIpv6 => "reply_ipv6",
+            KernelCriterion::ReplyPorts => "reply_ports",
+            KernelCriterion::Mark => "mark",
+            KernelCriterion::Status => "status",
+            KernelCriterion::Zone => "zone",
+        }
+    }
+}
+
+impl FromStr for KernelCriterion {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let found = KernelCriterion::ALL.into_iter().find(|criterion| criterion.name() == text);
+        found.ok_or_else(|| {
+            let names = KernelCriterion::ALL.map(KernelCriterion::name).join(", ");
+            Error::Invalid(format!("unknown criterion {text:?}: expected one of {names}"))
+        })
+    }
+}
+
+impl fmt::Display for KernelCriterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.words())
+    }
+}
+
+/// What a probe found about one criterion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Trust {
+    /// It selects exactly what it says: proved on this kernel.
+    Proved,
+    /// Not tried out, but asked for all the same in dumps: no kernel can hide an entry by it.
+    Assumed,
+    /// It selects something else: inverted, or ignored.
+    Wrong,
+    /// The kernel refuses it, with this errno.
+    Refused(i32),
+    /// The probe could not run, or had nothing to tell by.
+    Untested,
+    /// Set aside by [`Capabilities::distrust`].
+    Distrusted,
+}
+
+impl fmt::Display for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Trust::Proved => "proved",
+            Trust::Assumed => "assumed",
+            Trust::Wrong => "WRONG",
+            Trust::Refused(_) => "refused",
+            Trust::Untested => "untested",
+            Trust::Distrusted => "distrusted",
+        })
+    }
+}
+
+/// What is trusted, in dumps and in flushes, for each of [`KernelCriterion::ALL`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trusts([(Trust, Trust); KernelCriterion::ALL.len()]);
+
+impl Trusts {
+    /// Nothing was tried out.
+    pub(crate) const UNTESTED: Trusts =
+        Trusts([(Trust::Untested, Trust::Untested); KernelCriterion::ALL.len()]);
+
+    /// Untested, only what no kernel can hide entries by is assumed to be right.
+    pub(crate) fn dump(&self, criterion: KernelCriterion) -> Trust {
+        use KernelCriterion::{Family, OrigIpv4, Ports, Protocol};
+        match (self.0[criterion as usize].0, criterion) {
+            (Trust::Untested, Family | Protocol | Ports | OrigIpv4) => Trust::Assumed,
+            (trust, _) => trust,
+        }
+    }
+
+    pub(crate) fn flush(&self, criterion: KernelCriterion) -> Trust {
+        self.0[criterion as usize].1
+    }
+
+    /// What was distrusted by request stays distrusted.
+    pub(crate) fn keep_distrust(&mut self, before: &Trusts) {
+        for (now, before) in self.0.iter_mut().zip(before.0) {
+            if before.0 == Trust::Distrusted {
+                now.0 = before.0;
+            }
+            if before.1 == Trust::Distrusted {
+                now.1 = before.1;
+            }
+        }
+    }
+
+    /// The dumps of this kernel are known to ignore filters on tuples.
+    pub(crate) fn without_dump_filter(&mut self) {
+        use KernelCriterion::{OrigIpv4, Ports, Protocol};
+        for criterion in [Protocol, Ports, OrigIpv4] {
+            let trust = &mut self.0[criterion as usize].0;
+            if *trust == Trust::Untested {
+                *trust = Trust::Wrong;
+            }
+        }
+    }
+
+    pub(crate) fn set(&mut self, criterion: KernelCriterion, dump: Trust, flush: Trust) {
+        self.0[criterion as usize] = (dump, flush);
+    }
+}
+
+/// What the running kernel filters, flushes, counts and stamps, as found by probing; never
+/// concluded from a version number.
+///
+/// `Display` is one screen of text, with what to do about what is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Dumps understand `CTA_FILTER`. Linux 5.8.
+    pub dump_filter: bool,
+    /// Flushes understand `CTA_FILTER`. Linux 6.12.
+    pub flush_filter: bool,
+    /// Dumps understand a status filter. Linux 5.15.
+    pub status_filter: bool,
+    /// Dumps understand a zone filter. Linux 6.8.
+    pub zone_filter: bool,
+    /// Why the criteria could not be tried out in a scratch namespace, if they could not.
+    pub untested: Option<String>,
+    pub(crate) trusts: Trusts,
+    /// New entries count packets and bytes (`nf_conntrack_acct`). `None` = cannot be read.
+    pub accounting: Option<bool>,
+    /// New entries are stamped (`nf_conntrack_timestamp`).
+    pub timestamps: Option<bool>,
+    /// `nf_conntrack_events`: 0 never, 1 always, 2 only entries made while somebody listens.
+    pub events: Option<u8>,
+    /// Entries carry marks (`CONFIG_NF_CONNTRACK_MARK`); `None` = could not be tried out.
+    pub marks: Option<bool>,
+    /// Entries can be in zones (`CONFIG_NF_CONNTRACK_ZONES`); `None` = could not be tried out.
+    pub zones: Option<bool>,
+    /// Entries can have labels (`CONFIG_NF_CONNTRACK_LABELS`), where a rule of the namespace uses
+    /// some; `None` = could not be tried out.
+    pub labels: Option<bool>,
+    /// Expectations can be listed.
+    pub expectations: bool,
+    /// Timeout policies are there (`nfnetlink_cttimeout`).
+    pub timeout_policies: bool,
+    /// Entries of this namespace.
+    pub entries: u32,
+    /// Entries the kernel lets each namespace have (`nf_conntrack_max`); 0 means unlimited.
+    pub limit: u32,
+}
+
+impl Capabilities {
+    /// Whether a dump may be filtered by this in the kernel.
+    ///
+    /// Untested, only family, protocol, TCP and UDP ports, and original IPv4 addresses are
+    /// [assumed](Trust::Assumed): a kernel that does not know them sends more, and none hides
+    /// anything.
+    pub fn dump(&self, criterion: KernelCriterion) -> Trust {
+        self.trusts.dump(criterion)
+    }
+
+    /// Whether a flush may be filtered by this in the kernel. Untested means no.
+    pub fn flush(&self, criterion: KernelCriterion) -> Trust {
+        self.trusts.flush(criterion)
+    }
+
+    /// The same without trust in a criterion: it is judged in user space whatever the probe found.
+    /// With all of them distrusted, dumps are not filtered in the kernel at all.
+    ///
+    /// ```no_run
+    /// use ctnetlink::{Conntrack, KernelCriterion};
+    /// # fn f() -> ctnetlink::Result<()> {
+    /// let ct = Conntrack::open()?;
+    /// let careful = ct.capabilities()?.distrust(KernelCriterion::Zone);
+    /// ct.use_capabilities(&careful);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn distrust(mut self, criterion: KernelCriterion) -> Capabilities {
+        self.trusts.set(criterion, Trust::Distrusted, Trust::Distrusted);
+        self
+    }
+
+    /// The same without trust in any flush: as on kernels before 6.12, deletes by filter are done
+    /// one by one.
+    #[must_use]
+    pub fn distrust_flushes(mut self) -> Capabilities {
+        for criterion in KernelCriterion::ALL {
+            let dump = self.trusts.0[criterion as usize].0;
+            self.trusts.set(criterion, dump, Trust::Distrusted);
+        }
+        self
+    }
+}
+
+impl fmt::Display for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let yes = |yes: bool| if yes { "yes" } else { "no" };
+        let Capabilities { entries, limit, .. } = self;
+        writeln!(f, "conntrack of this kernel and network namespace")?;
+        match limit {
+            0 => writeln!(f, "  entries            {entries}, unlimited")?,
+            _ => writeln!(f, "  entries            {entries} of {limit}")?,
+        }
+        writeln!(
+            f,
+            "  filters known      dump: tuple {}, status {}, zone {}; flush: tuple {}",
+            yes(self.dump_filter),
+            yes(self.status_filter),
+            yes(self.zone_filter),
+            yes(self.flush_filter)
+        )?;
+        match &self.untested {
+            None => writeln!(f, "  tried out in a scratch namespace:")?,
+            Some(why) => writeln!(f, "  could not be tried out ({why}):")?,
+        }
+        writeln!(f, "    {:<30} {:<10} flush", "criterion", "dump")?;
+        for criterion in KernelCriterion::ALL {
+            let (dump, flush) = (self.dump(criterion), self.flush(criterion));
+            writeln!(f, "    {:<30} {dump:<10} {flush}", criterion.words())?;
+        }
+        let sysctl = |f: &mut fmt::Formatter<'_>, what: &str, on: Option<bool>, name: &str| match on
+        {
+            Some(true) => writeln!(f, "  {what:<18} on"),
+            Some(false) => {
+                writeln!(f, "  {what:<18} off; for new entries: sysctl net.netfilter.{name}=1")
+            }
+            None => writeln!(f, "  {what:<18} unknown: net.netfilter.{name} cannot be read"),
+        };
+        sysctl(f, "counters", self.accounting, "nf_conntrack_acct")?;
+        sysctl(f, "timestamps", self.timestamps, "nf_conntrack_timestamp")?;
+        let events = match self.events {
+            Some(0) => "none; for new entries: sysctl net.netfilter.nf_conntrack_events=1",
+            Some(1) => "of every new entry",
+            Some(_) => {
+                "of entries made while somebody listens; for all: sysctl \
+                 net.netfilter.nf_conntrack_events=1"
+            }
+            None => "unknown: net.netfilter.nf_conntrack_events cannot be read",
+        };
+        writeln!(f, "  {:<18} {events}", "events")?;
+        let features = [
+            ("marks", self.marks, "CONFIG_NF_CONNTRACK_MARK"),
+            ("zones", self.zones, "CONFIG_NF_CONNTRACK_ZONES"),
+            ("labels (once a rule uses them)", self.labels, "CONFIG_NF_CONNTRACK_LABELS"),
+            ("expectations", Some(self.expectations), "another kernel"),
+            ("timeout policies", Some(self.timeout_policies), "modprobe nfnetlink_cttimeout"),
+        ];
+        let named = |wanted| {
+            let names = features.iter().filter(|(_, there, _)| *there == wanted);
+            names.map(|(name, ..)| *name).collect::<Vec<_>>().join(", ")
+        };
+        write!(f, "  {:<18} {}", "offers", named(Some(true)))?;
+        for (name, _, remedy) in features.iter().filter(|(_, there, _)| *there == Some(false)) {
+            write!(f, "\n  {:<18} {name}: {remedy}", "lacks")?;
+        }
+        match named(None) {
+            unknown if unknown.is_empty() => Ok(()),
+            unknown => write!(f, "\n  {:<18} {unknown}", "untested"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capabilities(trust: Trust) -> Capabilities {
+        Capabilities {
+            dump_filter: true,
+            flush_filter: false,
+            status_filter: true,
+            zone_filter: false,
+            untested: (trust == Trust::Untested).then(|| "unshare: not permitted".into()),
+            trusts: Trusts([(trust, trust); KernelCriterion::ALL.len()]),
+            accounting: Some(false),
+            timestamps: Some(true),
+            events: Some(2),
+            marks: Some(true),
+            zones: Some(false),
+            labels: None,
+            expectations: true,
+            timeout_policies: false,
+            entries: 3,
+            limit: 0,
+        }
+    }
+
+    #[test]
+    fn untested_is_trusted_only_where_nothing_can_be_hidden() {
+        let untested = capabilities(Trust::Untested);
+        let trusted = KernelCriterion::ALL.map(|c| untested.dump(c) == Trust::Assumed);
+        assert_eq!(trusted.iter().filter(|t| **t).count(), 4);
+        assert_eq!(untested.dump(KernelCriterion::OrigIpv4), Trust::Assumed);
+        assert!(KernelCriterion::ALL.iter().all(|c| untested.flush(*c) == Trust::Untested));
+        let wrong = capabilities(Trust::Wrong);
+        assert!(KernelCriterion::ALL.iter().all(|c| wrong.dump(*c) == Trust::Wrong));
+        let none = KernelCriterion::ALL.into_iter().fold(untested, Capabilities::distrust);
+        assert!(KernelCriterion::ALL.iter().all(|c| none.dump(*c) == Trust::Distrusted));
+        let proved = capabilities(Trust::Proved).distrust_flushes();
+        assert!(KernelCriterion::ALL.iter().all(|c| proved.dump(*c) == Trust::Proved));
+        assert!(KernelCriterion::ALL.iter().all(|c| proved.flush(*c) == Trust::Distrusted));
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for criterion in KernelCriterion::ALL {
+            assert_eq!(criterion.name().parse::<KernelCriterion>().unwrap(), criterion);
+        }
+        let error = "ipv6".parse::<KernelCriterion>().unwrap_err().to_string();
+        assert!(error.contains("\"ipv6\": expected one of family, protocol"), "{error}");
+    }
+
+    #[test]
+    fn one_screen_with_remedies() {
+        let text = capabilities(Trust::Untested).to_string();
+        assert!(text.lines().count() <= 25, "{text}");
+        for words in [
+            "3, unlimited",
+            "could not be tried out (unshare: not permitted)",
+            "counters           off; for new entries: sysctl net.netfilter.nf_conntrack_acct=1",
+            "timestamps         on",
+            "offers             marks, expectations\n",
+            "lacks              timeout policies: modprobe nfnetlink_cttimeout",
+            "untested           labels",
+        ] {
+            assert!(text.contains(words), "{words:?} is missing in\n{text}");
+        }
+    }
+}

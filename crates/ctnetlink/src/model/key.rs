@@ -1,0 +1,55 @@
+//! Which one entry is meant: a tuple of one direction, with zone and id.
+
+use crate::model::tuple::Tuple;
+
+/// The direction a key's tuple is given in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum KeyDirection {
+    Orig,
+    Reply,
+}
+
+/// Names one entry, by the complete tuple of either direction.
+///
+/// A tuple is unique within a zone. The id narrows deletes only, and is not an incarnation
+/// number; to pin an entry to its *backend*, name it by its reply tuple.
+///
+/// ```
+/// use ctnetlink::{Key, Protocol, Tuple};
+/// let (client, vip) = ("10.0.0.1:1001".parse()?, "10.96.0.10:53".parse()?);
+/// let key = Key::orig(Tuple::with_ports(Protocol::UDP, client, vip)).zone(7);
+/// # let _ = key;
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub(crate) direction: KeyDirection,
+    pub(crate) tuple: Tuple,
+    pub(crate) zone: Option<u16>,
+    pub(crate) id: Option<u32>,
+}
+
+impl Key {
+    /// By the original tuple.
+    pub fn orig(tuple: Tuple) -> Key {
+        Key { direction: KeyDirection::Orig, tuple, zone: None, id: None }
+    }
+
+    /// By the reply tuple.
+    pub fn reply(tuple: Tuple) -> Key {
+        Key { direction: KeyDirection::Reply, ..Key::orig(tuple) }
+    }
+
+    /// In a zone that applies to both directions. A zone of one direction belongs in the tuple
+    /// ([`Tuple::in_zone`]).
+    #[must_use]
+    pub fn zone(self, zone: u16) -> Key {
+        Key { zone: Some(zone), ..self }
+    }
+
+    /// Only if the entry has this id. The kernel checks it in deletes and ignores it elsewhere.
+    #[must_use]
+    pub fn id(self, id: u32) -> Key {
+        Key { id: Some(id), ..self }
+    }
+}

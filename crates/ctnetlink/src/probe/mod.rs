@@ -1,0 +1,71 @@
+//! Finding out what the running kernel can be trusted with: the questions asked in place. What has
+//! to be tried out is in `trial.rs`.
+
+mod trial;
+
+use std::fs;
+
+use self::trial::Trial;
+use crate::error::{Error, Operation, Result};
+use crate::model::capability::Capabilities;
+use crate::request::{expect, probe, timeout};
+use crate::transport::command::{Command, refusal};
+use crate::transport::namespace::Namespace;
+
+const OPERATION: Operation = Operation::Probe;
+
+/// What can be tried out, or why nothing can. It takes a while, and no socket of the handle.
+pub(crate) fn try_out() -> (Trial, Option<String>) {
+    match Namespace::scratch(trial::run) {
+        Ok(trial) => (trial, None),
+        Err(error) => (Trial::default(), Some(error.to_string())),
+    }
+}
+
+/// All questions that are asked in place. Only a kernel that does not behave like ctnetlink at all
+/// is an error.
+pub(crate) fn capabilities(
+    namespace: &Namespace,
+    command: &mut Command,
+    (entries, limit): (u32, u32),
+    (mut trial, untested): (Trial, Option<String>),
+) -> Result<Capabilities> {
+    match refusal(command.act(OPERATION, probe::control()))? {
+        Some(libc::ENOENT) => {}
+        errno => return Err(Error::kernel(OPERATION, errno.unwrap_or(libc::EINVAL))),
+    }
+    let flush_filter = command.act(OPERATION, probe::flush_filter());
+    let flush_filter = matches!(refusal(flush_filter)?, Some(libc::EINVAL | libc::EOPNOTSUPP));
+    let known = |request| -> Result<bool> {
+        let mut command = Command::new(namespace.socket()?);
+        Ok(refusal(command.first(OPERATION, request))?.is_some())
+    };
+    let dump_filter = known(probe::dump_filter())?;
+    if !dump_filter {
+        trial.trusts.without_dump_filter();
+    }
+    let [accounting, timestamps, events] = namespace.run(|| {
+        Ok(["acct", "timestamp", "events"].map(|name| {
+            let path = format!("/proc/sys/net/netfilter/nf_conntrack_{name}");
+            fs::read_to_string(path).ok()?.trim().parse::<u8>().ok()
+        }))
+    })?;
+    Ok(Capabilities {
+        dump_filter,
+        flush_filter,
+        status_filter: known(probe::status_filter())?,
+        zone_filter: known(probe::zone_filter())?,
+        untested,
+        trusts: trial.trusts,
+        accounting: accounting.map(|value| value != 0),
+        timestamps: timestamps.map(|value| value != 0),
+        events,
+        marks: trial.marks,
+        zones: trial.zones,
+        labels: trial.labels,
+        expectations: !known(expect::dump(None)?)?,
+        timeout_policies: !known(timeout::dump())?,
+        entries,
+        limit,
+    })
+}

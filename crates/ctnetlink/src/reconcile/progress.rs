@@ -1,0 +1,46 @@
+//! Where a run is, and how to end it early.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::model::tuple::Family;
+
+/// What is called; from either family's thread.
+pub(super) type ProgressCallback = dyn FnMut(&Progress) + Send;
+
+/// Ends a run of a [`Reconciler`](crate::Reconciler) early, from any thread or signal handler. Made by
+/// [`Reconciler::canceller`](crate::Reconciler::canceller).
+#[derive(Debug, Clone, Default)]
+pub struct Canceller(Arc<AtomicBool>);
+
+impl Canceller {
+    /// Ends the run that is under way, or else the next one that looks at the table. What it has
+    /// judged until then is dealt with; [`FamilyReport::error`](crate::FamilyReport::error) says that it was cancelled, and the
+    /// run after looks at everything.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// What was asked has happened.
+    pub(super) fn reset(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Where a run is, for the callback of [`Reconciler::on_progress`](crate::Reconciler::on_progress).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Family being walked.
+    pub family: Family,
+    /// 1 for the first pass of the run, 2 for a re-check in the same run.
+    pub pass: u32,
+    /// Entries that came from the kernel in this family, over all passes.
+    pub received: u64,
+    /// Stale entries found in this family, over all passes.
+    pub stale: u64,
+}

@@ -1,0 +1,102 @@
+//! What a change of the rules can have made stale.
+
+use super::cover::Cover;
+use super::{Backends, FamilyRules, Rules};
+use crate::filter::Filter;
+use crate::model::tuple::Family;
+
+/// Where entries may have become stale that were not before: pure, and of constant size.
+#[derive(Debug, Clone)]
+pub(crate) enum Affected {
+    /// Anywhere.
+    Everything,
+    /// Toward these frontends, by family in the order of [`Family::ALL`]; two empty covers are
+    /// nowhere.
+    Frontends([Cover; 2]),
+}
+
+impl Default for Affected {
+    fn default() -> Self {
+        Affected::nothing()
+    }
+}
+
+impl Affected {
+    /// Nowhere.
+    pub(crate) fn nothing() -> Affected {
+        Affected::Frontends([Cover::default(), Cover::default()])
+    }
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self, Affected::Frontends(covers) if covers.iter().all(Cover::is_empty))
+    }
+
+    /// The narrowest filters that let what can be stale there through, by family; `None` where
+    /// nothing can.
+    pub(crate) fn filters(&self, rules: &Rules) -> [Option<Filter>; 2] {
+        match self {
+            Affected::Everything => Family::ALL.map(|family| rules.filter(family)),
+            Affected::Frontends([v4, v6]) => {
+                [rules.cover_filter(Family::Ipv4, v4), rules.cover_filter(Family::Ipv6, v6)]
+            }
+        }
+    }
+
+    /// Here or there.
+    pub(crate) fn or(self, other: Affected) -> Affected {
+        match (self, other) {
+            (Affected::Frontends([v4, v6]), Affected::Frontends([more_v4, more_v6])) => {
+                Affected::Frontends([v4.or(more_v4), v6.or(more_v6)])
+            }
+            _ => Affected::Everything,
+        }
+    }
+}
+
+impl Rules {
+    /// Where these rules may judge an entry stale that the rules before, once carried out, kept: at
+    /// a frontend that is new, has vanished, has lost a backend, or has gone from no backend to
+    /// some.
+    pub(crate) fn change_since(&self, before: &Rules) -> Affected {
+        if self.scope != before.scope {
+            return Affected::Everything;
+        }
+        let mut covers = [Cover::default(), Cover::default()];
+        for (family, cover) in Family::ALL.into_iter().zip(&mut covers) {
+            let (now, then) = (self.family(family), before.family(family));
+            // A host service at an address that is no longer the node's is one no more.
+            if !then.node_addresses.iter().all(|address| now.node_addresses.contains(address)) {
+                return Affected::Everything;
+            }
+            now.change_since(then, cover);
+        }
+        Affected::Frontends(covers)
+    }
+}
+
+impl FamilyRules {
+    fn change_since(&self, before: &FamilyRules, cover: &mut Cover) {
+        for (frontend, backends) in &self.frontends {
+            if backends.kept_less_than(before.frontends.get(frontend)) {
+                cover.extend(frontend);
+            }
+        }
+        for (key, backends) in &self.node_ports {
+            if backends.kept_less_than(before.node_ports.get(key)) {
+                cover.extend_any_address(key.0, key.1);
+            }
+        }
+    }
+}
+
+impl Backends {
+    /// Whether an entry that was valid before may not be now.
+    fn kept_less_than(&self, before: Option<&Backends>) -> bool {
+        let Some(Backends { valid, served, removed }) = before else { return true };
+        self.removed != *removed
+            // While no backend serves nothing is translated, and such entries are stale as soon as
+            // one does.
+            || self.served && !served
+            || !valid.iter().all(|backend| self.serve(*backend))
+    }
+}

@@ -1,0 +1,260 @@
+//! The rules against naive transcriptions of the two profiles, on random states and entries.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::change::Affected;
+use super::tests::{GONE, KEEP, PORT, REMOVED, UNTRANSLATED, rules, scope};
+use super::*;
+use crate::model::sample::Sample;
+use crate::reconcile::desired::ServiceKey;
+use crate::reconcile::memory::history::History;
+
+// Drawn from pools so small that they keep meeting.
+
+fn any_address(v6: bool) -> impl Strategy<Value = IpAddr> {
+    (1u8..6).prop_map(move |n| match v6 {
+        false => IpAddr::from([10, 0, 0, n]),
+        true => IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(n)]),
+    })
+}
+
+fn any_socket(v6: bool) -> impl Strategy<Value = SocketAddr> {
+    (any_address(v6), 1u16..4).prop_map(SocketAddr::from)
+}
+
+fn any_protocol() -> impl Strategy<Value = Protocol> {
+    prop_oneof![3 => Just(Protocol::UDP), 1 => Just(Protocol::TCP)]
+}
+
+prop_compose! {
+    fn any_service()(
+        name in "[ab]", port_name in "[pq]", protocol in any_protocol(), port in 1u16..4,
+        node_port in prop::option::of(1u16..4),
+        families in prop_oneof![Just((true, false)), Just((false, true)), Just((true, true))],
+        v4 in (any_address(false), prop::collection::vec(any_address(false), 0..2)),
+        v6 in (any_address(true), prop::collection::vec(any_address(true), 0..2)),
+        endpoints in prop::collection::vec(
+            (
+                any::<bool>().prop_flat_map(any_socket),
+                any::<Option<bool>>(),
+                any::<Option<bool>>(),
+            ),
+            0..5,
+        ),
+    ) -> ServicePort {
+        let key = ServiceKey { namespace: String::new(), name, port_name, protocol };
+        let mut service = ServicePort::new(key, port);
+        service.node_port = node_port;
+        if families.0 {
+            service.cluster_ips.push(v4.0);
+        }
+        if families.1 {
+            service.cluster_ips.push(v6.0);
+        }
+        service.external_ips = v4.1;
+        service.load_balancer_ips = v6.1;
+        service.endpoints = endpoints
+            .into_iter()
+            .map(|(address, serving, ready)| Endpoint { address, serving, ready })
+            .collect();
+        service
+    }
+}
+
+prop_compose! {
+    fn any_state()(
+        services in prop::collection::vec(any_service(), 0..5),
+        nodes in prop::collection::vec(any::<bool>().prop_flat_map(any_address), 0..3),
+    ) -> DesiredState {
+        let builder = services.into_iter().fold(DesiredState::builder(), crate::reconcile::desired::DesiredStateBuilder::service);
+        builder.node_addresses(nodes).build().unwrap()
+    }
+}
+
+fn any_entry() -> impl Strategy<Value = Sample> {
+    let ends = any::<bool>().prop_flat_map(|v6| (any_socket(v6), any_socket(v6)));
+    (ends, any_protocol(), 0u16..3).prop_map(|((frontend, backend), protocol, zone)| {
+        Sample::udp(&frontend.to_string(), &backend.to_string()).protocol(protocol).zone(zone)
+    })
+}
+
+/// Section 7 of kube-proxy.md, sentence by sentence, over plain lists; but that a node port is owned by
+/// its live service at whatever address.
+fn naive_strict(desired: &DesiredState, previous: &DesiredState, e: &Sample) -> Verdict {
+    let v6 = e.frontend.is_ipv6();
+    let exists = |s: &ServicePort| {
+        s.key.protocol == e.protocol && s.cluster_ips.iter().any(|a| a.is_ipv6() == v6)
+    };
+    let at_vip = |s: &&ServicePort| {
+        let in_family = |a: &&IpAddr| a.is_ipv6() == v6;
+        let mut own = s.cluster_ips.iter().chain(&s.external_ips).chain(&s.load_balancer_ips);
+        exists(s) && own.any(|a| in_family(&a) && SocketAddr::new(*a, s.port) == e.frontend)
+    };
+    let has_port = |s: &&ServicePort| exists(s) && s.node_port == Some(e.frontend.port());
+    let node = |state: &DesiredState| state.node_addresses().contains(&e.frontend.ip());
+    let services = desired.services().iter();
+    let owners = services.filter(|s| at_vip(s) || node(desired) && has_port(s));
+    let owners: Vec<_> = owners.collect();
+    let untranslated = e.backend == e.frontend;
+    if owners.is_empty() {
+        let removed = previous.services().iter().any(|s| at_vip(&s))
+            || node(previous)
+                && previous.services().iter().any(|s| has_port(&s))
+                && !desired.services().iter().any(|s| has_port(&s));
+        return if removed && !untranslated { REMOVED } else { KEEP };
+    }
+    let backends: Vec<_> = owners
+        .iter()
+        .flat_map(|s| &s.endpoints)
+        .filter(|endpoint| endpoint.serving.or(endpoint.ready).unwrap_or(true))
+        .map(|endpoint| endpoint.address)
+        .collect();
+    if backends.contains(&e.backend) {
+        KEEP
+    } else if untranslated {
+        if desired.node_addresses().contains(&e.frontend.ip()) { KEEP } else { UNTRANSLATED }
+    } else if backends.iter().any(|b| b.ip() == e.backend.ip()) {
+        PORT
+    } else {
+        GONE
+    }
+}
+
+/// G6 of kube-proxy.md section 1.3 with text keys, as the Go code has them.
+fn naive_kube_proxy(desired: &DesiredState, previous: &DesiredState, e: &Sample) -> Verdict {
+    let v6 = e.frontend.is_ipv6();
+    let relevant = |state: &DesiredState| -> Vec<ServicePort> {
+        let of_family = |s: &&ServicePort| s.cluster_ips.iter().any(|a| a.is_ipv6() == v6);
+        let services = state.services().iter().filter(of_family);
+        services.filter(|s| s.key.protocol == Protocol::UDP).cloned().collect()
+    };
+    let vips = |s: &ServicePort| -> Vec<String> {
+        let all = s.cluster_ips.iter().chain(&s.load_balancer_ips).chain(&s.external_ips);
+        let own = all.filter(|a| a.is_ipv6() == v6);
+        own.map(|a| SocketAddr::new(*a, s.port).to_string()).collect()
+    };
+    let mut by_frontend: BTreeMap<String, (bool, Vec<SocketAddr>)> = BTreeMap::new();
+    let mut by_node_port: BTreeMap<u16, Vec<SocketAddr>> = BTreeMap::new();
+    for gone in relevant(previous) {
+        if !relevant(desired).iter().any(|s| s.key == gone.key) {
+            for vip in vips(&gone) {
+                by_frontend.insert(vip, (true, Vec::new()));
+            }
+        }
+    }
+    for live in relevant(desired) {
+        let endpoints: Vec<_> = live
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.serving != Some(false))
+            .map(|endpoint| endpoint.address)
+            .filter(|a| a.is_ipv6() == v6)
+            .collect();
+        for vip in vips(&live) {
+            by_frontend.insert(vip, (false, endpoints.clone()));
+        }
+        if let (Some(port), false) = (live.node_port, endpoints.is_empty()) {
+            by_node_port.insert(port, endpoints);
+        }
+    }
+    let reason = |removed: bool, endpoints: &[SocketAddr]| {
+        if removed {
+            REMOVED
+        } else if e.backend == e.frontend {
+            UNTRANSLATED
+        } else if endpoints.iter().any(|b| b.ip() == e.backend.ip()) {
+            PORT
+        } else {
+            GONE
+        }
+    };
+    if e.protocol != Protocol::UDP {
+        return KEEP;
+    }
+    if let Some((removed, endpoints)) = by_frontend.get(&e.frontend.to_string())
+        && !endpoints.contains(&e.backend)
+    {
+        return reason(*removed, endpoints);
+    }
+    match by_node_port.get(&e.frontend.port()) {
+        Some(endpoints) if !endpoints.contains(&e.backend) => reason(false, endpoints),
+        _ => KEEP,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    /// `strict` deletes what kube-proxy's rule deletes, or less; more only in two listed cases.
+    #[test]
+    fn strict_deletes_a_subset_of_what_kube_proxys_rule_deletes_plus_what_is_listed(
+        desired in any_state(), entries in prop::collection::vec(any_entry(), 64),
+    ) {
+        let strict = rules(Profile::Strict, &desired);
+        let kube_proxy = rules(Profile::KubeProxy, &desired);
+        for entry in entries {
+            let flow = entry.flow();
+            if strict.verdict(&flow) == KEEP || kube_proxy.verdict(&flow) != KEEP {
+                continue;
+            }
+            // The node port of a service without serving endpoints, at a node address.
+            let node_port = desired.node_addresses().contains(&entry.frontend.ip())
+                && desired.services().iter().any(|s| s.node_port == Some(entry.frontend.port()));
+            // An endpoint that says only `ready: false`.
+            let not_ready = desired.services().iter().flat_map(|s| &s.endpoints).any(|endpoint| {
+                endpoint.address == entry.backend
+                    && (endpoint.serving, endpoint.ready) == (None, Some(false))
+            });
+            prop_assert!(node_port || not_ready, "{:?}: {:?}", entry, strict.verdict(&flow));
+        }
+    }
+
+    /// What these rules judge stale and the rules before kept lies where the change is said to be.
+    #[test]
+    fn a_change_says_where_something_can_have_become_stale(
+        before in any_state(), after in any_state(),
+        entries in prop::collection::vec(any_entry(), 64),
+    ) {
+        for profile in [Profile::Strict, Profile::KubeProxy] {
+            let scope = Scope { protocols: vec![Protocol::UDP, Protocol::TCP], ..scope(profile) };
+            let then = Rules::new(&before, &History::default(), &scope);
+            let now = Rules::new(&after, &History::after(before.clone()), &scope);
+            let Affected::Frontends(covers) = now.change_since(&then) else { continue };
+            for entry in &entries {
+                let flow = entry.flow();
+                let family = flow.family();
+                let newly = now.verdict(&flow) != KEEP && then.verdict(&flow) == KEEP;
+                let cover = &covers[usize::from(family == Family::Ipv6)];
+                let looked = now.cover_filter(family, cover).is_some_and(|f| f.matches(&flow));
+                prop_assert!(!newly || looked, "{:?}: {:?}", profile, entry);
+            }
+        }
+    }
+
+    #[test]
+    fn verdicts_equal_the_naive_transcriptions(
+        desired in any_state(),
+        previous in any_state(),
+        entries in prop::collection::vec(any_entry(), 64),
+    ) {
+        let history = History::after(previous.clone());
+        let both = Scope { protocols: vec![Protocol::UDP, Protocol::TCP], ..Scope::default() };
+        let strict = Rules::new(&desired, &history, &both);
+        let kube_proxy = Rules::new(&desired, &history, &scope(Profile::KubeProxy));
+        for entry in entries {
+            let flow = entry.flow();
+            let expected = naive_strict(&desired, &previous, &entry);
+            prop_assert_eq!(strict.verdict(&flow), expected, "strict {:?}", entry);
+            let expected = naive_kube_proxy(&desired, &previous, &entry);
+            prop_assert_eq!(kube_proxy.verdict(&flow), expected, "kube-proxy {:?}", entry);
+            for rules in [&strict, &kube_proxy] {
+                if rules.verdict(&flow) != KEEP {
+                    let filter = rules.filter(flow.family());
+                    prop_assert!(filter.is_some_and(|f| f.matches(&flow)), "hidden: {:?}", entry);
+                }
+            }
+        }
+    }
+}
