@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := conntrack nftables iproute2
 
-.PHONY: run test deps lint rust python examples bench fuzz cases churn kernels parity bench-peers clean
+.PHONY: run test deps lint rust python examples api deny bench fuzz cases churn kernels parity bench-peers clean
 
 ## The main job, on a private kube-like table.
 run:
@@ -41,7 +41,7 @@ examples:
 	cargo run --release --locked --example plain_desired_state
 
 ## The Python package, in a virtual environment of its own.
-python: $(BIN)/python
+python: deps $(BIN)/python
 	$(BIN)/pip install --quiet --upgrade "./python[test]"
 	cd python && ../$(BIN)/ruff check . ../examples && ../$(BIN)/ruff format --check . ../examples
 	cd python && ../$(BIN)/mypy
@@ -50,6 +50,16 @@ python: $(BIN)/python
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+## Records the public API of each crate in its api.txt. `make test` fails when it is out of date.
+api:
+	touch crates/ctnetlink/api.txt crates/ctnetlink-kube/api.txt
+	CTNETLINK_WRITE_API=1 cargo test --locked -p ctnetlink-tests --test repository -- api::
+
+## Licences, sources and duplicates of the dependencies (deny.toml).
+deny:
+	command -v cargo-deny >/dev/null || cargo install cargo-deny --locked
+	cargo deny --locked check licenses bans sources
 
 ## Figures, as ratios within one run. See benches/.
 bench:

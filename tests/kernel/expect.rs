@@ -1,4 +1,4 @@
-//! Expectations, row by row of chapter 2.2.
+//! Expectations, fact by fact of docs/kernel-interface.md, 2.2.
 
 use std::time::Duration;
 

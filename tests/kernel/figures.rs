@@ -106,7 +106,8 @@ fn the_dying_list_is_empty_without_a_reliable_listener() {
     });
 }
 
-/// 7.4: with a reliable listener that is full, deleted entries wait on the dying list.
+/// docs/kernel-interface.md, 7: with a reliable listener that is full, deleted entries wait on the
+/// dying list.
 #[test]
 fn the_dying_list_holds_what_a_reliable_listener_has_not_read() {
     in_netns(|| {

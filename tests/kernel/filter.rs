@@ -43,7 +43,7 @@ fn distrust(found: &Capabilities, criteria: &[C]) -> Capabilities {
     criteria.iter().fold(found.clone(), |found, criterion| found.distrust(*criterion))
 }
 
-/// This kernel as it is, and as if it were older: the rows of chapter 4.6.
+/// This kernel as it is, and as if it were older (docs/kernel-interface.md, 4.6).
 fn capability_sets(found: &Capabilities) -> Vec<Capabilities> {
     let reply = [C::ReplyIpv4, C::ReplyPorts];
     let no_flush = found.clone().distrust_flushes();

@@ -149,7 +149,8 @@ fn lines_are_those_of_the_conntrack_program() {
     });
 }
 
-/// 5.6: the kernel tells of entries with an event extension, and only of those.
+/// docs/kernel-interface.md, 5.6: the kernel tells of entries with an event extension, and only of
+/// those.
 #[test]
 fn echoes() {
     in_netns(|| {

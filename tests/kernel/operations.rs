@@ -1,5 +1,4 @@
-//! Get, create, update, delete: every rule of the kernel's tables, one row after the other.
-//! Chapters are those of the kernel-interface notes.
+//! Get, create, update, delete: every rule of the kernel, one after the other.
 
 use std::time::Duration;
 
@@ -37,7 +36,7 @@ fn with(ct: &Conntrack, tuple: Tuple) -> Flow {
     ct.get(&Key::orig(tuple)).unwrap()
 }
 
-/// 2.1: GET of one entry.
+/// docs/kernel-interface.md, 2.1: GET of one entry.
 #[test]
 fn get_one() {
     in_netns(|| {
@@ -61,7 +60,7 @@ fn get_one() {
     });
 }
 
-/// 8.1: which flags create, and which update.
+/// docs/kernel-interface.md, 8.1: which flags create, and which update.
 #[test]
 fn the_decision_table() {
     in_netns(|| {
@@ -92,7 +91,7 @@ fn the_decision_table() {
     });
 }
 
-/// 8.2: what creation refuses, and how it names it.
+/// docs/kernel-interface.md, 8.2: what creation refuses, and how it names it.
 #[test]
 fn creation_errors() {
     in_netns(|| {
@@ -141,7 +140,7 @@ fn creation_errors() {
     });
 }
 
-/// 8.3: entries that really translate.
+/// docs/kernel-interface.md, 8.3: entries that really translate.
 #[test]
 fn nat_on_creation() {
     in_netns(|| {
@@ -179,7 +178,7 @@ fn nat_on_creation() {
     });
 }
 
-/// 8.4: what an update may change.
+/// docs/kernel-interface.md, 8.4: what an update may change.
 #[test]
 fn updates() {
     in_netns(|| {
@@ -236,7 +235,7 @@ fn updates() {
     });
 }
 
-/// 8.4: labels, where a rule uses them; new = (old & !mask) ^ value.
+/// docs/kernel-interface.md, 8.4: labels, where a rule uses them; new = (old & !mask) ^ value.
 #[test]
 fn labels_where_a_rule_uses_them() {
     in_netns(|| {
@@ -260,7 +259,7 @@ fn labels_where_a_rule_uses_them() {
     });
 }
 
-/// 8.4 and 3.4: helpers of live entries, and protocol state.
+/// docs/kernel-interface.md, 8.4 and 3.4: helpers of live entries, and protocol state.
 #[test]
 fn helpers_and_protocol_state() {
     in_netns(|| {
@@ -321,7 +320,7 @@ fn helpers_and_protocol_state() {
     });
 }
 
-/// 5.1: deletes of one entry by key.
+/// docs/kernel-interface.md, 5.1: deletes of one entry by key.
 #[test]
 fn deletes_by_key() {
     in_netns(|| {
@@ -367,7 +366,7 @@ fn deletes_by_key() {
     });
 }
 
-/// 3.2: every kind of tuple, made by us, read back, and found by its key.
+/// docs/kernel-interface.md, 3.2: every kind of tuple, made by us, read back, and found by its key.
 #[test]
 fn tuples_of_all_protocols() {
     in_netns(|| {
@@ -404,7 +403,7 @@ fn tuples_of_all_protocols() {
     });
 }
 
-/// 2.1 and 4.5: a flush honours the family it was given.
+/// docs/kernel-interface.md, 2.1 and 4.5: a flush honours the family it was given.
 #[test]
 fn flush_one_family() {
     in_netns(|| {

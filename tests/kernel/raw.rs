@@ -1,7 +1,7 @@
-//! Rows of the kernel's tables that the library cannot be made to send, as raw requests: what it
+//! What the library cannot be made to send, as raw requests: what it
 //! relies on, and what it protects from.
 //!
-//! Rows marked [S] in the kernel-interface notes (read from source, never seen) are not run:
+//! What docs/kernel-interface.md marks as read from source is not run:
 //! expectations that clash, exceed their limit or race with their timer (EBUSY, EALREADY, EMFILE,
 //! ETIME) and policies in use need a helper at work at the same moment; ENOMEM and ENOSPC on
 //! creation need the initial namespace's sysctls, which no test touches; offloaded entries need a
@@ -59,7 +59,7 @@ fn nets() -> [Net; 2] {
     ]
 }
 
-/// 2.1: get and delete of what is no key.
+/// docs/kernel-interface.md, 2.1: get and delete of what is no key.
 #[test]
 fn keys_that_are_none() {
     in_netns(|| {
@@ -89,7 +89,8 @@ fn keys_that_are_none() {
     });
 }
 
-/// 2.1: a reply to a single get is MULTI without DONE; the ack comes after it.
+/// docs/kernel-interface.md, 2.1: a reply to a single get is MULTI without DONE; the ack comes
+/// after it.
 #[test]
 fn a_single_get_has_no_done() {
     in_netns(|| {
@@ -102,7 +103,8 @@ fn a_single_get_has_no_done() {
     });
 }
 
-/// 5.1: with both tuples only the original one counts; everything else alongside is ignored.
+/// docs/kernel-interface.md, 5.1: with both tuples only the original one counts; everything else
+/// alongside is ignored.
 #[test]
 fn what_a_delete_looks_at() {
     in_netns(|| {
@@ -122,7 +124,8 @@ fn what_a_delete_looks_at() {
     });
 }
 
-/// 1.3 and 1.5: without REQUEST nothing runs, although the ack says success; transactions are not
+/// docs/kernel-interface.md, 1.3 and 1.5: without REQUEST nothing runs, although the ack says
+/// success; transactions are not
 /// supported.
 #[test]
 fn framing() {
@@ -150,7 +153,8 @@ fn framing() {
     });
 }
 
-/// 2.1: statistics, the dying and the unconfirmed list, with and without DUMP.
+/// docs/kernel-interface.md, 2.1: statistics, the dying and the unconfirmed list, with and without
+/// DUMP.
 #[test]
 fn lists_and_statistics() {
     in_netns(|| {
@@ -175,7 +179,7 @@ fn lists_and_statistics() {
     });
 }
 
-/// 8.2 and 8.4: creations and updates that lack something.
+/// docs/kernel-interface.md, 8.2 and 8.4: creations and updates that lack something.
 #[test]
 fn incomplete_creations_and_updates() {
     in_netns(|| {
@@ -218,7 +222,7 @@ fn incomplete_creations_and_updates() {
     });
 }
 
-/// 2.2: expectations.
+/// docs/kernel-interface.md, 2.2: expectations.
 #[test]
 fn expectations() {
     in_netns(|| {
@@ -242,7 +246,7 @@ fn expectations() {
     });
 }
 
-/// 2.3: timeout policies.
+/// docs/kernel-interface.md, 2.3: timeout policies.
 #[test]
 fn timeout_policies() {
     in_netns(|| {
@@ -263,7 +267,8 @@ fn timeout_policies() {
     });
 }
 
-/// 4.5 and 5: requests the library must never send, and why: each of them empties the table.
+/// docs/kernel-interface.md, 4.5 and 5: requests the library must never send, and why: each of them
+/// empties the table.
 #[test]
 fn deletes_that_widen() {
     in_netns(|| {

@@ -1,4 +1,4 @@
-//! Timeout policies, row by row of chapter 2.3.
+//! Timeout policies, fact by fact of docs/kernel-interface.md, 2.3.
 
 use std::time::Duration;
 

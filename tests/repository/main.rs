@@ -1,7 +1,9 @@
 //! What the repository says of itself: the layers of the library, and its texts.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod api;
 mod layers;
+mod texts;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -325,8 +325,7 @@ pub(crate) fn errno_text(errno: i32) -> String {
     }
 }
 
-/// The symbolic name of the errnos ctnetlink answers with (shared notes of the kernel interface,
-/// chapters 1.5, 2, 5 and 8).
+/// The symbolic name of the errnos ctnetlink answers with.
 pub(crate) fn errno_name(errno: i32) -> Option<&'static str> {
     Some(match errno {
         libc::EPERM => "EPERM",

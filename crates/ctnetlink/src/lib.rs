@@ -70,6 +70,11 @@ mod transport;
 pub mod uapi;
 pub mod wire;
 
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 pub use ipnet::IpNet;
 
 pub use conntrack::batch::{Batch, Outcome};

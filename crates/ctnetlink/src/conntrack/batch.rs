@@ -13,6 +13,19 @@ use crate::transport::command::Command;
 pub(crate) const LIMIT: usize = 200;
 
 /// What became of one operation of a [`Batch`].
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack, mut batch: ctnetlink::Batch) -> ctnetlink::Result<()> {
+/// use ctnetlink::Outcome;
+/// for (at, outcome) in ct.execute(&mut batch)?.into_iter().enumerate() {
+///     match outcome {
+///         Outcome::Done | Outcome::NotFound => {}
+///         Outcome::Failed(error) => eprintln!("operation {at}: {error}"),
+///         other => eprintln!("operation {at}: {other:?}"),
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Outcome {

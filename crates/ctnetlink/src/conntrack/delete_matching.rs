@@ -38,6 +38,18 @@ impl Conntrack {
 type OnMatch<'a> = dyn FnMut(&FlowRef<'_>) + 'a;
 
 /// A delete by filter that has not begun. Made by [`Conntrack::delete_matching`].
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
+/// let dead = "udp and reply src 10.244.1.5".parse()?;
+/// let report = ct
+///     .delete_matching(&dead)
+///     .dry_run(true)
+///     .on_match(|flow| println!("would delete {flow}"))
+///     .run()?;
+/// println!("{} entries", report.matched);
+/// # Ok(()) }
+/// ```
 #[must_use = "nothing is deleted before run() or in_kernel()"]
 pub struct DeleteMatching<'a> {
     ct: &'a Conntrack,
@@ -153,6 +165,15 @@ impl fmt::Debug for DeleteMatching<'_> {
 }
 
 /// What a [delete by filter](Conntrack::delete_matching) did. `Display` is for people.
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
+/// let report = ct.delete_matching(&"udp and reply src 10.244.1.5".parse()?).run()?;
+/// if !report.succeeded() {
+///     eprintln!("{report}");
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DeleteReport {

@@ -285,6 +285,13 @@ impl IntoIterator for Dump {
 }
 
 /// The entries of a [`Dump`] as values of their own. After an error it ends.
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
+/// let flows = ct.dump(None)?.into_iter().collect::<ctnetlink::Result<Vec<_>>>()?;
+/// println!("{} entries in memory", flows.len());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Flows(Dump);
 

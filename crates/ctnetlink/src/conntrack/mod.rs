@@ -477,6 +477,13 @@ fn pinned_delete<B: AsRef<[u8]>>(flow: &Flow<B>) -> Result<Vec<u8>> {
 }
 
 /// What became of [`Conntrack::delete_many`].
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack, flows: &[ctnetlink::Flow]) -> ctnetlink::Result<()> {
+/// let done = ct.delete_many(flows)?;
+/// println!("{} deleted, {} had gone, {} failed", done.deleted, done.already_gone, done.failed);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Deletions {

@@ -9,6 +9,13 @@ use crate::wire::{Attributes, Message};
 
 /// Statistics of one CPU in one namespace (`CT_GET_STATS_CPU`). Members the kernel does not send
 /// are `None`.
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
+/// let dropped: u64 = ct.stats_per_cpu()?.iter().filter_map(|cpu| cpu.drop).map(u64::from).sum();
+/// println!("{dropped} packets dropped");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CpuStats {

@@ -8,6 +8,16 @@ use crate::model::capability::Trusts;
 
 /// What the kernel is asked to filter by, what stays in user space, and why. Made by
 /// [`Filter::explain`](super::Filter::explain); `Display` is for people.
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
+/// let filter: ctnetlink::Filter = "udp and not reply src 10.244.1.5".parse()?;
+/// let explanation = filter.explain(&ct.capabilities()?)?;
+/// for stayed in &explanation.stayed {
+///     println!("{} is matched in user space: {}", stayed.criterion, stayed.reason);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {

@@ -7,6 +7,13 @@ use std::str::FromStr;
 use crate::error::Error;
 
 /// A criterion a kernel may be asked to filter by.
+///
+/// ```
+/// use ctnetlink::KernelCriterion;
+/// assert_eq!("orig_ipv6".parse::<KernelCriterion>()?, KernelCriterion::OrigIpv6);
+/// assert_eq!(KernelCriterion::OrigIpv6.to_string(), "original IPv6 address");
+/// # Ok::<(), ctnetlink::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum KernelCriterion {
@@ -201,6 +208,17 @@ impl Trusts {
 /// concluded from a version number.
 ///
 /// `Display` is one screen of text, with what to do about what is missing.
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
+/// use ctnetlink::{KernelCriterion, Trust};
+/// let found = ct.capabilities()?;
+/// if found.dump(KernelCriterion::OrigIpv6) == Trust::Wrong {
+///     println!("this kernel compares IPv6 addresses wrongly; they are matched in user space");
+/// }
+/// println!("{found}"); // one screen
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {

@@ -45,6 +45,14 @@ pub struct ExpectNat {
 }
 
 /// An expectation in the kernel.
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
+/// for expectation in ct.expectations()? {
+///     println!("{} expects {}", expectation.master, expectation.tuple);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Expectation {
@@ -71,6 +79,15 @@ pub struct Expectation {
 }
 
 /// An expectation to be created. Its master must have a helper, or the kernel says `EOPNOTSUPP`.
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack, master: ctnetlink::Tuple, expected: ctnetlink::Tuple,
+/// #      mask: ctnetlink::Tuple) -> ctnetlink::Result<()> {
+/// use ctnetlink::{ExpectFlags, NewExpectation};
+/// let new = NewExpectation::new(master, expected, mask).flags(ExpectFlags::PERMANENT);
+/// ct.create_expectation(&new)?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewExpectation {
     pub(crate) master: Tuple,
@@ -155,6 +172,13 @@ impl NewExpectation {
 }
 
 /// Names one expectation.
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack, expected: ctnetlink::Tuple) -> ctnetlink::Result<()> {
+/// let one = ct.expectation(&ctnetlink::ExpectKey::tuple(expected))?;
+/// println!("{:?} left", one.timeout);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpectKey {
     pub(crate) tuple: Tuple,

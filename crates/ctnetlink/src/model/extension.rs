@@ -6,6 +6,15 @@ use crate::wire::{Attribute, Attributes};
 
 /// Packets and bytes of one direction (`CTA_COUNTERS_*`). Kept by the kernel only for entries
 /// created while `nf_conntrack_acct` was 1.
+///
+/// ```no_run
+/// # fn f(flow: ctnetlink::Flow) {
+/// match flow.counters_orig() {
+///     Some(counters) => println!("{} packets, {} bytes", counters.packets, counters.bytes),
+///     None => println!("not counted: nf_conntrack_acct was 0 when the entry was made"),
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Counters {
     /// Packets.

@@ -41,6 +41,18 @@ pub struct Flow<B = Box<[u8]>> {
 }
 
 /// A [`Flow`] that borrows the receive buffer.
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
+/// use ctnetlink::{Flow, FlowRef};
+/// let mut dump = ct.dump(None)?;
+/// if let Some(flow) = dump.next()? {
+///     let borrowed: FlowRef<'_> = flow; // lives until the next call of next()
+///     let owned: Flow = borrowed.to_owned();
+///     println!("{owned}");
+/// }
+/// # Ok(()) }
+/// ```
 pub type FlowRef<'a> = Flow<&'a [u8]>;
 
 /// What one walk over the top level found. Kept apart from the bytes so that a cursor can find an
@@ -350,7 +362,7 @@ pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The dump message of the kernel-interface notes, chapter 11: 10.0.0.1:1001 -> 10.96.0.10:53
+    /// A dumped entry (docs/kernel-interface.md, 11): 10.0.0.1:1001 -> 10.96.0.10:53
     /// over UDP, backend 10.244.1.5:5353, status 0x1a8, timeout 299.
     pub(crate) const DUMPED: &str = "c00000000001220006030201a00b000002000000340001801400018008000100\
         0a000001080002000a60000a1c00028005000100110000000600020003e90000\

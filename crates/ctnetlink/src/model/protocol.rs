@@ -205,6 +205,15 @@ states! {
 }
 
 /// What `CTA_PROTOINFO` says. Members the kernel left out are `None`.
+///
+/// ```no_run
+/// # fn f(flow: ctnetlink::Flow) {
+/// use ctnetlink::{ProtocolState, TcpState};
+/// if let Some(ProtocolState::Tcp { state: Some(TcpState::SynSent), .. }) = flow.protocol_state() {
+///     println!("nobody has answered yet");
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProtocolState {

@@ -115,6 +115,15 @@ impl Timeouts {
 }
 
 /// A named set of timeouts, which rules attach to connections (`ct timeout` of nftables).
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
+/// use ctnetlink::{Family, Protocol, TimeoutPolicy, Timeouts};
+/// use std::time::Duration;
+/// let timeouts = Timeouts::of(Protocol::UDP).set("UNREPLIED", Duration::from_secs(5))?;
+/// ct.create_timeout_policy(&TimeoutPolicy::new("short", Family::Ipv4, timeouts))?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimeoutPolicy {
     /// Name, 31 bytes at most.

@@ -10,6 +10,13 @@ use crate::uapi;
 use crate::wire::Attributes;
 
 /// Address family of an entry.
+///
+/// ```
+/// use ctnetlink::Family;
+/// assert_eq!(Family::of("fd00::1".parse()?), Family::Ipv6);
+/// assert_eq!(Family::Ipv4.to_string(), "ipv4");
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
     /// `AF_INET`.
@@ -85,6 +92,15 @@ pub struct Icmp {
 /// In the original direction source and destination are as the first packet had them before NAT;
 /// in the reply direction they are what a reply has on the wire before NAT is undone. So for an
 /// entry through DNAT `orig.dst` is the frontend and `reply.src` the backend.
+///
+/// ```
+/// use ctnetlink::{Protocol, Tuple};
+/// let (client, vip) = ("10.0.0.1:1001".parse()?, "10.96.0.10:53".parse()?);
+/// let tuple = Tuple::with_ports(Protocol::UDP, client, vip);
+/// assert_eq!(tuple.to_string(), "src=10.0.0.1 dst=10.96.0.10 sport=1001 dport=53");
+/// assert_eq!(tuple.inverse().unwrap().source(), vip);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tuple {
     src: IpAddr,

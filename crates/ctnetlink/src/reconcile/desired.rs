@@ -11,6 +11,13 @@ use crate::model::tuple::Family;
 /// Address, port and protocol a client dials.
 ///
 /// Addresses are canonical: an IPv4-mapped IPv6 address is IPv4.
+///
+/// ```
+/// use ctnetlink::{Frontend, Protocol};
+/// let dns = Frontend::new("10.96.0.10".parse()?, 53, Protocol::UDP);
+/// assert_eq!(dns.to_string(), "udp 10.96.0.10:53");
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Frontend {
     /// The address.
@@ -48,6 +55,13 @@ impl fmt::Debug for Frontend {
 /// Where a frontend's traffic may go, and whether it counts.
 ///
 /// A plain socket address converts into an endpoint that serves.
+///
+/// ```
+/// use ctnetlink::Endpoint;
+/// let endpoint = Endpoint::new("10.244.1.5:53".parse()?).ready(false);
+/// assert!(!endpoint.serves()); // `serving` is not said, so `ready` counts
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Endpoint {
@@ -124,6 +138,25 @@ impl fmt::Display for ServiceKey {
 ///
 /// The service exists in the families of its cluster IPs only; addresses and endpoints of another
 /// family are left out by [`DesiredStateBuilder::build`], with a note.
+///
+/// ```
+/// use ctnetlink::{DesiredState, Endpoint, Protocol, ServiceKey, ServicePort};
+/// # use std::net::{IpAddr, SocketAddr};
+/// # let (vip, a): (IpAddr, SocketAddr) = ("10.96.0.10".parse()?, "10.244.1.5:53".parse()?);
+/// let key = ServiceKey {
+///     namespace: "kube-system".into(),
+///     name: "kube-dns".into(),
+///     port_name: "dns".into(),
+///     protocol: Protocol::UDP,
+/// };
+/// assert_eq!(key.to_string(), "kube-system/kube-dns:dns");
+/// let mut service = ServicePort::new(key, 53);
+/// service.cluster_ips.push(vip);
+/// service.endpoints.push(Endpoint::from(a));
+/// let desired = DesiredState::builder().service(service).build()?;
+/// # assert_eq!(desired.frontends().count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServicePort {

@@ -10,6 +10,13 @@ pub(super) type ProgressCallback = dyn FnMut(&Progress) + Send;
 
 /// Ends a run of a [`Reconciler`](crate::Reconciler) early, from any thread or signal handler. Made by
 /// [`Reconciler::canceller`](crate::Reconciler::canceller).
+///
+/// ```
+/// use ctnetlink::{Profile, Reconciler};
+/// let reconciler = Reconciler::new(Profile::Strict);
+/// let canceller = reconciler.canceller();
+/// std::thread::spawn(move || canceller.cancel()); // from wherever the process is told to stop
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Canceller(Arc<AtomicBool>);
 
@@ -32,6 +39,13 @@ impl Canceller {
 }
 
 /// Where a run is, for the callback of [`Reconciler::on_progress`](crate::Reconciler::on_progress).
+///
+/// ```
+/// use ctnetlink::{Profile, Progress, Reconciler};
+/// let reconciler = Reconciler::new(Profile::Strict).on_progress(|progress: &Progress| {
+///     eprintln!("{}: {} received, {} stale", progress.family, progress.received, progress.stale);
+/// });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {

@@ -19,6 +19,15 @@ const REMOVALS_SHOWN: usize = 8;
 /// What a run of the [`Reconciler`](crate::Reconciler) found and did.
 ///
 /// `Display` is one screen of text for people.
+///
+/// ```no_run
+/// # fn f(ct: &ctnetlink::Conntrack, desired: &ctnetlink::DesiredState) -> ctnetlink::Result<()> {
+/// use ctnetlink::{Profile, Reconciler};
+/// let report = Reconciler::new(Profile::Strict).run(ct, desired)?;
+/// let deleted: u64 = report.families.iter().map(|family| family.deleted).sum();
+/// println!("{deleted} deleted, {}", if report.succeeded() { "ok" } else { "not everything" });
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Report {
@@ -44,6 +53,17 @@ pub struct Report {
 }
 
 /// One family's part of a [`Report`].
+///
+/// ```no_run
+/// # fn f(report: ctnetlink::Report) {
+/// for family in &report.families {
+///     println!("{}: {} of {} received", family.family, family.stale, family.received);
+///     for failure in &family.failures {
+///         eprintln!("{} x {}", failure.count, failure.error);
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FamilyReport {
@@ -83,6 +103,14 @@ pub struct FamilyReport {
 }
 
 /// Stale entries by reason.
+///
+/// ```no_run
+/// # fn f(report: ctnetlink::Report) {
+/// for (reason, count) in report.families[0].reasons.iter() {
+///     println!("{}: {count}", reason.name());
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Reasons {
@@ -97,6 +125,14 @@ pub struct Reasons {
 }
 
 /// A group of stale entries that differ in the client only.
+///
+/// ```no_run
+/// # fn f(report: ctnetlink::Report) {
+/// for removal in &report.families[0].removals {
+///     println!("{} -> {}: {} ({})", removal.frontend, removal.backend, removal.count, removal.reason);
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Removal {

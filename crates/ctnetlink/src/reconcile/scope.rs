@@ -8,6 +8,13 @@ use crate::model::protocol::Protocol;
 use crate::reconcile::desired::Endpoint;
 
 /// Whose idea of "stale" is followed.
+///
+/// ```
+/// use ctnetlink::Profile;
+/// assert_eq!("kube-proxy".parse::<Profile>()?, Profile::KubeProxy);
+/// assert_eq!(Profile::default(), Profile::Strict);
+/// # Ok::<(), ctnetlink::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Profile {

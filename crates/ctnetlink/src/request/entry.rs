@@ -98,7 +98,7 @@ pub(crate) fn update(key: &Key, change: &Change) -> Result<Vec<u8>> {
 ///
 /// Why the reply tuple: it contains the backend, and never changes. An entry that the same client
 /// has re-created toward another backend since the dump often has the same original tuple *and*
-/// the same id, but not the same reply tuple.
+/// the same id, but not the same reply tuple (docs/kernel-interface.md, 5.2 and 5.3).
 pub(crate) fn append_delete<B: AsRef<[u8]>>(out: &mut Vec<u8>, flow: &Flow<B>) -> Result<()> {
     append_pinned(out, uapi::IPCTNL_MSG_CT_DELETE, flow)
 }
@@ -269,7 +269,7 @@ mod tests {
     use crate::model::protocol::Protocol;
     use crate::model::tuple::Tuple;
 
-    /// The vector of the kernel-interface notes, chapter 11: delete by reply tuple and id.
+    /// A delete by reply tuple and id as a kernel took it (docs/kernel-interface.md, 11).
     const DELETE: &str = "5000000002010100070302010000000002000000340002801400018008000100\
         0af40105080002000a0000011c00028005000100110000000600020014e90000\
         0600030003e9000008000c004c4f9f98";
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(stats(7), unhex("14000000050101000700000000000000 00000000"));
     }
 
-    /// Chapter 11: a DNAT entry.
+    /// The creation of an entry with NAT as a kernel took it (docs/kernel-interface.md, 11).
     #[test]
     fn create_is_byte_for_byte_the_verified_vector() {
         let expected = unhex(

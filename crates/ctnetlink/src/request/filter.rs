@@ -175,7 +175,7 @@ mod tests {
         parts.iter().map(|part| flush(part).unwrap()).collect()
     }
 
-    /// Chapter 11: a filtered flush.
+    /// A filtered flush as a kernel took it (docs/kernel-interface.md, 11).
     #[test]
     fn flush_is_byte_for_byte_the_verified_vector() {
         let expected = unhex(
@@ -219,7 +219,7 @@ mod tests {
     fn dump_filters_carry_the_nested_flag_and_host_order_bits() {
         let filter: Filter = "udp and orig dst 10.96.0.10 and orig dst port 53".parse().unwrap();
         let part = filter.plan(&Trusts::UNTESTED).unwrap().passes[0];
-        // Tuple and flags as in the filtered request of chapter 11, without its reply half.
+        // Tuple and flags as in the filtered flush above, without its reply half.
         let out = dump(9, &part);
         assert_eq!(out[..8], [u8::try_from(out.len()).unwrap(), 0, 0, 0, 1, 1, 1, 3]);
         let tuple =

@@ -129,7 +129,7 @@ mod tests {
         assert!(matches!(reply(NLMSG_ERROR, 0, &smallest), Answer::Error(_)));
     }
 
-    /// Chapter 11: the end of a dump, and the answer to a delete of what is gone.
+    /// The end of a dump, and the answer to a delete of what is gone (docs/kernel-interface.md, 11).
     #[test]
     #[cfg(target_endian = "little")]
     fn the_verified_vectors() {

@@ -12,6 +12,18 @@ use crate::reconcile::scope::{Profile, Scope};
 /// The two profiles remember differently. `strict` goes by frontend: one that no live service owns
 /// stays on the list until a run in which nothing failed. `kube-proxy` goes by service port name,
 /// and only compares with the state before: what a failed run missed is forgotten.
+///
+/// ```
+/// use ctnetlink::{DesiredState, History, Rules, Scope};
+/// # use std::net::IpAddr;
+/// # let vip: IpAddr = "10.96.0.10".parse()?;
+/// let before = DesiredState::builder().udp(vip, 53).no_backends().build()?;
+/// let now = DesiredState::default();
+/// // The frontend that has vanished is what these rules are about.
+/// let rules = Rules::new(&now, &History::after(before), &Scope::default());
+/// assert_eq!(rules.frontends(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct History {
     previous: Option<DesiredState>,

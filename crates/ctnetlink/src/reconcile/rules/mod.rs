@@ -20,6 +20,12 @@ use crate::reconcile::desired::{DesiredState, Endpoint, Frontend, ServiceKey, Se
 use crate::reconcile::scope::{Profile, Scope};
 
 /// Why an entry is stale. The order is the order of the tests.
+///
+/// ```
+/// use ctnetlink::Reason;
+/// assert_eq!(Reason::BackendGone.name(), "backend_gone"); // for programs
+/// assert_eq!(Reason::BackendGone.to_string(), "backend gone"); // for people
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Reason {
@@ -57,6 +63,16 @@ impl fmt::Display for Reason {
 }
 
 /// The judgement on one entry.
+///
+/// ```no_run
+/// # fn f(rules: &ctnetlink::Rules, flow: ctnetlink::FlowRef<'_>) {
+/// use ctnetlink::Verdict;
+/// match rules.verdict(&flow) {
+///     Verdict::Keep => {}
+///     Verdict::Stale(reason) => println!("{reason}: {flow}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Healthy, or none of our business.
