@@ -143,11 +143,11 @@ def test_stub_signature_and_error_list_the_same_keywords() -> None:
         ({"orig_dst_port": range(5, 5)}, "orig_dst_port: a range of ports"),
         ({"orig_dst_port": range(0, 10, 2)}, "orig_dst_port: a range of ports"),
         ({"orig_dst_port": "80-53"}, "a range from the lower port to the higher"),
-        ({"orig_dst": "10.0.0.5/8"}, "orig_dst: column 1: expected no bits behind the prefix"),
-        ({"orig_dst": ""}, "orig_dst: column 1: expected an IP address, found the end"),
+        ({"orig_dst": "10.0.0.5/8"}, "orig_dst: column 1: expected no bits beyond the prefix"),
+        ({"orig_dst": ""}, "orig_dst: column 1: expected an IP address, found the end of input"),
         ({"timeout": (5, 3)}, "timeout: the range of timeout is empty"),
         ({"timeout": -1}, "timeout: expected a number"),
-        ({"helper": "a b"}, "is no helper's name"),
+        ({"helper": "a b"}, "is not a helper's name"),
         ({"tcp_state": "ESTAB"}, "tcp_state: unknown TCP state"),
         ({"protocol": "quic"}, "protocol: unknown protocol"),
         ({"protocol": 300}, "protocol: expected a number from 0 to 255"),
@@ -292,5 +292,5 @@ def test_capabilities_and_explanations(table: None) -> None:
         ct.use_capabilities(careful)
         report = ct.delete_matching(dead, dry_run=True)
         assert report.pushdown == "ip and udp"
-        with pytest.raises(ValueError, match="expected one of family"):
+        with pytest.raises(ValueError, match='expected one of "family"'):
             found.distrust("ipv6")

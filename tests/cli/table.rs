@@ -19,7 +19,7 @@ fn dump_lists_and_counts() {
         assert_eq!(dump(&["--count", "udp", "and", "orig", "dst", "port", "53"]).stdout, "6\n");
         let typo = dump(&["udp and orig dest port 53"]);
         assert_eq!(typo.status, 2);
-        assert!(typo.stderr.contains("column 14: expected src, dst"), "{}", typo.all());
+        assert!(typo.stderr.contains("column 14: expected \"src\", \"dst\""), "{}", typo.all());
 
         let timeless = |line: &str| {
             let mut words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
@@ -88,7 +88,7 @@ fn delete_does_what_the_filter_says_and_no_more() {
         assert_eq!(explained.status, 0, "{}", explained.all());
         for words in [
             "kernel     sends ip6\n",
-            "here only  orig dst fd00:96::a: this kernel selects something else by original IPv6",
+            "here only  orig dst fd00:96::a: this kernel selects the wrong entries by original IPv6",
             "in_kernel  no: orig dst fd00:96::a: this kernel",
         ] {
             assert!(explained.stdout.contains(words), "{words:?}: {}", explained.all());
@@ -128,9 +128,12 @@ fn a_filter_with_a_typo_deletes_nothing_and_is_pointed_at() {
     in_netns(|| {
         insert_all();
         for (text, words) in [
-            ("udp and orig dest port 53", "column 14: expected src, dst, zone, packets or bytes"),
+            (
+                "udp and orig dest port 53",
+                r#"column 14: expected "src", "dst", "zone", "packets" or "bytes""#,
+            ),
             ("udp and orig dest port 53", "  udp and orig dest port 53\n               ^\n"),
-            ("mark 0/0", "would select everything"),
+            ("mark 0/0", "a mark filter with an empty mask compares no bits"),
             ("", "expected a criterion"),
             ("udp and", "column 8: expected a criterion"),
         ] {

@@ -6,7 +6,7 @@ use std::io;
 /// Shorthand for a result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What was being done when something went wrong. It is the first word of the error text.
+/// What was being done when something went wrong. Most error texts begin with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -32,9 +32,9 @@ pub enum Operation {
     Zero,
     /// Reading statistics.
     Stats,
-    /// Something about expectations.
+    /// An operation on expectations.
     Expect,
-    /// Something about timeout policies.
+    /// An operation on timeout policies.
     Timeout,
     /// Finding out what the kernel can do.
     Probe,
@@ -69,7 +69,7 @@ impl fmt::Display for Operation {
 /// ```
 /// # fn f(ct: &ctnetlink::Conntrack, flow: &ctnetlink::Flow) -> ctnetlink::Result<()> {
 /// match ct.delete(flow) {
-///     Err(e) if e.is_not_found() => Ok(()), // somebody was faster
+///     Err(e) if e.is_not_found() => Ok(()), // already gone
 ///     other => other,
 /// }
 /// # }
@@ -84,25 +84,29 @@ pub enum Error {
         operation: Operation,
         /// The positive errno.
         errno: i32,
-        /// The kernel's own words (extended ack), where it has some.
+        /// The kernel's own error message (extended ack), if it sent one.
         message: Option<String>,
-        /// Offset of the offending attribute in the request, where the kernel says.
+        /// Offset of the offending attribute in the request, if the kernel reports it.
         offset: Option<u32>,
     },
 
     /// A system call on the socket or on the namespace failed.
-    #[error("{operation}: {call}: {source}{}", remedy_suffix(*operation, source.raw_os_error()))]
+    #[error(
+        "{operation}: {call}: {}{}",
+        system_text(source),
+        remedy_suffix(*operation, source.raw_os_error())
+    )]
     Io {
         /// What was attempted.
         operation: Operation,
         /// The system call, or the file it was about.
         call: &'static str,
-        /// The system's answer.
+        /// The error of the system call.
         source: io::Error,
     },
 
     /// The kernel has no ctnetlink: requests that are always valid get `EINVAL`, or the socket
-    /// cannot be had at all.
+    /// cannot be opened at all.
     #[error(
         "{operation}: this kernel does not offer ctnetlink ({}); load it with `modprobe \
          nf_conntrack_netlink`, or use a kernel built with CONFIG_NF_CT_NETLINK",
@@ -111,15 +115,15 @@ pub enum Error {
     NotSupported {
         /// What was attempted.
         operation: Operation,
-        /// The errno that showed it.
+        /// The errno by which it was detected.
         errno: i32,
     },
 
     /// The socket's receive buffer overflowed (`ENOBUFS`): answers were lost, although the
     /// requests were executed.
     #[error(
-        "{operation}: answers of the kernel were lost, the socket's receive buffer overflowed \
-         (ENOBUFS); try again"
+        "{operation}: the socket's receive buffer overflowed (ENOBUFS), and answers of the kernel \
+         were lost; try again"
     )]
     Overrun {
         /// What was attempted.
@@ -138,10 +142,10 @@ pub enum Error {
     },
 
     /// The kernel marked the dump as inconsistent (`NLM_F_DUMP_INTR`).
-    #[error("dump: interrupted, the result is not complete; try again")]
+    #[error("dump: interrupted, so the result is incomplete; try again")]
     DumpInterrupted,
 
-    /// The answer, or its end, did not come.
+    /// The kernel sent no answer, or did not finish it.
     #[error(
         "{operation}: the kernel did not finish its answer{}",
         if *seconds == 0 { String::new() } else { format!(" within {seconds} s") }
@@ -149,33 +153,33 @@ pub enum Error {
     NoAnswer {
         /// What was attempted.
         operation: Operation,
-        /// How long the wait was; 0 where there is nothing to wait for.
+        /// How long the caller waited; 0 if there was nothing to wait for.
         seconds: u64,
     },
 
-    /// The bytes of an answer are not what the protocol says.
+    /// An answer does not follow the protocol.
     #[error("{operation}: malformed message: {source}")]
     Decode {
         /// What was attempted.
         operation: Operation,
-        /// Where and what.
+        /// What is wrong, and where.
         source: DecodeError,
     },
 
-    /// It was ended on request, before its end.
-    #[error("{operation}: cancelled, the result is not complete")]
+    /// The operation was cancelled on request before it finished.
+    #[error("{operation}: cancelled, so the result is incomplete")]
     Cancelled {
-        /// What was under way.
+        /// The operation that was cancelled.
         operation: Operation,
     },
 
-    /// An argument cannot be used. Nothing was sent.
+    /// An argument is invalid. Nothing was sent.
     #[error("{0}")]
     Invalid(String),
 }
 
 impl Clone for Error {
-    /// An error of a system call keeps its errno, which is all that comes out of the system.
+    /// The copy of a system call's error keeps the errno, which is all that such an error contains.
     fn clone(&self) -> Self {
         match self {
             Error::Kernel { operation, errno, message, offset } => Error::Kernel {
@@ -221,7 +225,7 @@ impl Error {
     #[cold]
     pub(crate) fn io(operation: Operation, call: &'static str, source: io::Error) -> Self {
         match source.raw_os_error() {
-            // socket() says this where the kernel has no NETLINK_NETFILTER.
+            // socket() fails with these if the kernel has no NETLINK_NETFILTER.
             Some(errno @ (libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT)) => {
                 Error::NotSupported { operation, errno }
             }
@@ -235,8 +239,8 @@ impl Error {
         Error::Decode { operation, source }
     }
 
-    /// The errno behind the error, where there is one: the kernel's answer or the failed system
-    /// call.
+    /// The errno of the error, if it has one: that of the kernel's answer or of the failed system
+    /// call, or else the one that fits best (such as `ETIMEDOUT` where no answer came).
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
             Error::Kernel { errno, .. } | Error::NotSupported { errno, .. } => Some(*errno),
@@ -260,7 +264,7 @@ impl Error {
         matches!(self.raw_os_error(), Some(libc::EPERM | libc::EACCES))
     }
 
-    /// It was ended on request.
+    /// The operation was cancelled on request.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Error::Cancelled { .. })
     }
@@ -278,7 +282,7 @@ impl Error {
     }
 }
 
-/// Bytes that are not what the protocol says: what is wrong, and where.
+/// Bytes that do not follow the protocol: what is wrong with them, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at offset {offset}")]
 pub struct DecodeError {
@@ -325,7 +329,12 @@ pub(crate) fn errno_text(errno: i32) -> String {
     }
 }
 
-/// The symbolic name of the errnos ctnetlink answers with.
+/// The text of a failed system call, with the errno in the form of [`errno_text`].
+fn system_text(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), errno_text)
+}
+
+/// The symbolic names of the errnos that ctnetlink answers with.
 pub(crate) fn errno_name(errno: i32) -> Option<&'static str> {
     Some(match errno {
         libc::EPERM => "EPERM",
@@ -353,13 +362,13 @@ fn remedy_suffix(operation: Operation, errno: Option<i32>) -> String {
     use Operation as O;
     let remedy = match (operation, errno.unwrap_or(0)) {
         (O::Open, libc::EPERM) => {
-            "entering another network namespace needs CAP_SYS_ADMIN in the user namespaces of both: \
-             run as root"
+            "entering another network namespace needs CAP_SYS_ADMIN in your user namespace and in the \
+             one that owns it: run as root"
         }
         (O::Open, libc::EINVAL) => "the file is not a network namespace",
         (O::Update, libc::EPERM) => {
-            "the entry's timeout is fixed (FIXED_TIMEOUT); or CAP_NET_ADMIN is missing in the user \
-             namespace that owns the network namespace"
+            "either the entry's timeout is fixed (FIXED_TIMEOUT), or CAP_NET_ADMIN is missing in the \
+             user namespace that owns the network namespace"
         }
         (_, libc::EPERM) => {
             "this needs CAP_NET_ADMIN in the user namespace that owns the network namespace: run as \
@@ -367,14 +376,16 @@ fn remedy_suffix(operation: Operation, errno: Option<i32>) -> String {
         }
         (O::Open, libc::EMFILE) => "close some files, or raise the limit with `ulimit -n`",
         (O::Expect, libc::EMFILE) => {
-            "the limit of expectations is reached (nf_conntrack_expect_max)"
+            "the limit on expectations is reached (nf_conntrack_expect_max)"
         }
         (O::Expect, libc::EOPNOTSUPP) => "the master entry has no helper",
         (O::Timeout, libc::EINVAL) => {
-            "without `modprobe nfnetlink_cttimeout` (CONFIG_NF_CT_NETLINK_TIMEOUT) every request \
-             about timeout policies is invalid"
+            "if the module is not loaded, try `modprobe nfnetlink_cttimeout` \
+             (CONFIG_NF_CT_NETLINK_TIMEOUT); without it every request about timeout policies is invalid"
         }
-        (O::Timeout, libc::EBUSY) => "a rule uses the policy, or it exists already",
+        (O::Timeout, libc::EBUSY) => {
+            "a rule uses the policy, or a policy of this name exists already"
+        }
         (O::Timeout, libc::EOPNOTSUPP) => "the kernel has no timeouts for this protocol",
         (O::Create, libc::ENOMEM) => {
             "the table is full: raise net.netfilter.nf_conntrack_max in the initial namespace"
@@ -383,14 +394,14 @@ fn remedy_suffix(operation: Operation, errno: Option<i32>) -> String {
             "the hash chain is full: spread the addresses, or raise nf_conntrack_buckets"
         }
         (O::Create | O::Update, libc::EBUSY) => {
-            "the status may not clear or set these bits (repeat SEEN_REPLY and ASSURED where they \
-             are set), or the entry has another helper"
+            "the status sets or clears a bit that cannot be changed (repeat SEEN_REPLY and ASSURED \
+             where they are set), or the entry has another helper"
         }
         (O::Update, libc::ENOSPC) => {
             "no rule of this namespace uses labels: add one, for instance `ct label set` of nftables"
         }
         (O::Create, libc::EOPNOTSUPP) => {
-            "an unknown helper (or one of another protocol), or the kernel lacks NAT, marks or zones"
+            "the helper is unknown or of another protocol, or the kernel lacks NAT, marks or zones"
         }
         (O::Update, libc::EOPNOTSUPP) => {
             "NAT, master and helper are decided when an entry is created"

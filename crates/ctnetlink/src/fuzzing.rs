@@ -1,4 +1,4 @@
-//! Doors for the fuzz targets in `fuzz/`, which see what no user does.
+//! Entry points for the fuzz targets in `fuzz/`, which call code that is not public.
 #![doc(hidden)]
 
 use crate::error::Operation;
@@ -24,8 +24,8 @@ pub fn delete_request(flow: &FlowRef<'_>) -> Option<Vec<u8>> {
     Some(request)
 }
 
-/// The dumps that would be sent for a filter on a kernel that can be trusted with everything,
-/// and the flushes, if it can be said by them.
+/// The dumps that would be sent for a filter on a kernel that can be trusted with everything, and
+/// the flushes, if flushes can express the filter.
 pub fn filter_requests(expression: &Filter) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let mut trusts = Trusts::UNTESTED;
     for criterion in KernelCriterion::ALL {

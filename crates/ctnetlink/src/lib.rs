@@ -26,7 +26,7 @@
 //! Each folder of the source imports only from those below it in this list.
 //!
 //! * **`reconcile`** is the main job. [`Reconciler`] runs the passes and reports, [`DesiredState`]
-//!   is what should be. `reconcile/rules` decides what is stale, and why: [`Rules::verdict`]
+//!   describes the wanted state. `reconcile/rules` decides what is stale, and why: [`Rules::verdict`]
 //!   ([source](../src/ctnetlink/reconcile/rules/mod.rs.html)). `reconcile/memory` is what is kept
 //!   between two runs. Both are pure: no socket, no clock of their own.
 //! * **`conntrack`** is the handle, [`Conntrack`], with every operation on the table, and what an
@@ -34,26 +34,27 @@
 //! * **`probe`** finds out what the running kernel can be trusted with:
 //!   [`Conntrack::capabilities`].
 //! * **`transport`** is one netlink socket, connected to the kernel, in the right network
-//!   namespace. It has the only `unsafe` code. What a lost answer means is said at
-//!   [`Error::Overrun`].
+//!   namespace. It has the only `unsafe` code. [`Error::Overrun`] explains what
+//!   a lost answer means.
 //! * **`request`** makes the bytes that are sent. Every delete of an entry is built in one function
 //!   ([source](../src/ctnetlink/request/entry.rs.html)).
-//! * **`filter`** is one expression for everything, [`Filter`], and the planner that decides what of
-//!   it the kernel may do.
-//! * **`model`** is an entry ([`Flow`], and the borrowed view [`FlowRef`]) and its parts, names for
-//!   entries ([`Key`]), and entries to be made ([`NewEntry`], [`Change`]).
+//! * **`filter`** has one expression type for everything, [`Filter`], and the planner that decides
+//!   which part of a filter the kernel may evaluate.
+//! * **`model`** has entries ([`Flow`], and the borrowed view [`FlowRef`]) and their parts, names of
+//!   entries ([`Key`]), and entries to be created or changed ([`NewEntry`], [`Change`]).
 //! * [`wire`] reads bytes: borrowed iterators over messages and attributes. [`uapi`] has the kernel's
 //!   numbers. [`Error`] is the one error type.
 //!
 //! # What never happens
 //!
-//! * A delete never widens: a flow's is pinned to that entry by reply tuple, zone and id. Only
+//! * A delete never widens: the delete of a flow is pinned to that entry by its reply tuple, zone and
+//!   id. Only
 //!   [`flush`](Conntrack::flush) and its siblings remove everything, and their names say so.
-//! * A kernel filter never decides: what comes back is matched again here.
+//! * A kernel filter never decides: every entry that comes back is matched again in user space.
 //! * No healthy entry dies in a race: an entry re-created toward a live backend between dump and
 //!   delete has another reply tuple, and survives.
 //! * Nothing is silently lost: a cut or missing answer is an error or a count in the report.
-//! * Only the kernel is believed, every wait ends, and no bytes make it panic.
+//! * Only messages from the kernel are accepted, every wait has a limit, and no input causes a panic.
 #![deny(missing_docs, unsafe_op_in_unsafe_fn)]
 #![cfg(target_os = "linux")]
 

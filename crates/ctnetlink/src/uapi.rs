@@ -1,8 +1,8 @@
 //! The kernel's own numbers, under the kernel's own names.
 //!
 //! Each constant is named as in `include/uapi/linux/netfilter/nfnetlink*.h` and
-//! `nf_conntrack_*.h`, and says which Linux version brought it where that is not "always"
-//! (4.14, the oldest version read). Netlink's generic constants (`NLM_F_*`, `NLMSG_*`,
+//! `nf_conntrack_*.h`. Its text names the Linux version that introduced it, unless it was already
+//! there in 4.14, the oldest version that was read. Netlink's generic constants (`NLM_F_*`, `NLMSG_*`,
 //! `NLA_F_*`) come from `netlink-packet-core`.
 //!
 //! Attribute numbers are public so that [`Flow::attribute`](crate::Flow::attribute) can reach
@@ -39,26 +39,28 @@ pub const IPCTNL_MSG_CT_GET_DYING: u8 = 6;
 
 /// `NFNL_SUBSYS_CTNETLINK_EXP`: expectations.
 pub const NFNL_SUBSYS_CTNETLINK_EXP: u8 = 2;
-/// `IPCTNL_MSG_EXP_NEW`.
+/// `IPCTNL_MSG_EXP_NEW`: create or update an expectation; also the type of every dumped one.
 pub const IPCTNL_MSG_EXP_NEW: u8 = 0;
-/// `IPCTNL_MSG_EXP_GET`.
+/// `IPCTNL_MSG_EXP_GET`: get one expectation, or dump all of them.
 pub const IPCTNL_MSG_EXP_GET: u8 = 1;
-/// `IPCTNL_MSG_EXP_DELETE`; without attributes it removes all of them.
+/// `IPCTNL_MSG_EXP_DELETE`: delete expectations; **without attributes it removes all of them**.
 pub const IPCTNL_MSG_EXP_DELETE: u8 = 2;
-/// `IPCTNL_MSG_EXP_GET_STATS_CPU`. Its replies carry the subsystem of conntrack itself.
+/// `IPCTNL_MSG_EXP_GET_STATS_CPU`: expectation statistics of each CPU. The replies carry the
+/// subsystem number of conntrack itself.
 pub const IPCTNL_MSG_EXP_GET_STATS_CPU: u8 = 3;
 
 /// `NFNL_SUBSYS_CTNETLINK_TIMEOUT`: timeout policies.
 pub const NFNL_SUBSYS_CTNETLINK_TIMEOUT: u8 = 8;
-/// `IPCTNL_MSG_TIMEOUT_NEW`.
+/// `IPCTNL_MSG_TIMEOUT_NEW`: create or update a timeout policy.
 pub const IPCTNL_MSG_TIMEOUT_NEW: u8 = 0;
-/// `IPCTNL_MSG_TIMEOUT_GET`.
+/// `IPCTNL_MSG_TIMEOUT_GET`: get one timeout policy, or dump all of them.
 pub const IPCTNL_MSG_TIMEOUT_GET: u8 = 1;
-/// `IPCTNL_MSG_TIMEOUT_DELETE`; without a name it removes all that are not in use.
+/// `IPCTNL_MSG_TIMEOUT_DELETE`: delete a timeout policy; **without a name it removes all that are
+/// not in use**.
 pub const IPCTNL_MSG_TIMEOUT_DELETE: u8 = 2;
-/// `IPCTNL_MSG_TIMEOUT_DEFAULT_SET`.
+/// `IPCTNL_MSG_TIMEOUT_DEFAULT_SET`: set the default timeouts of a protocol.
 pub const IPCTNL_MSG_TIMEOUT_DEFAULT_SET: u8 = 3;
-/// `IPCTNL_MSG_TIMEOUT_DEFAULT_GET`.
+/// `IPCTNL_MSG_TIMEOUT_DEFAULT_GET`: get the default timeouts of a protocol.
 pub const IPCTNL_MSG_TIMEOUT_DEFAULT_GET: u8 = 4;
 
 /// Longest name of a helper, without its NUL (`NF_CT_HELPER_NAME_LEN` is 16).
@@ -249,7 +251,7 @@ pub mod stats_global {
 /// Members of the per-CPU statistics reply (`enum ctattr_stats_cpu`), BE32 each. Numbers the
 /// kernel no longer sends are left out.
 pub mod stats_cpu {
-    /// Lookups of NAT that hit ("tuple taken").
+    /// NAT lookups that found their tuple taken.
     pub const FOUND: u16 = 2;
     /// Packets that could not be tracked.
     pub const INVALID: u16 = 4;
@@ -261,13 +263,13 @@ pub mod stats_cpu {
     pub const DROP: u16 = 10;
     /// Entries dropped to make room.
     pub const EARLY_DROP: u16 = 11;
-    /// Errors of ICMP.
+    /// ICMP errors that could not be tracked.
     pub const ERROR: u16 = 12;
     /// Lookups restarted because the table was resized.
     pub const SEARCH_RESTART: u16 = 13;
     /// Clashes resolved, Linux 5.10.
     pub const CLASH_RESOLVE: u16 = 14;
-    /// Insertions refused for a chain too long, Linux 5.15.
+    /// Insertions refused because the hash chain was too long, Linux 5.15.
     pub const CHAIN_TOOLONG: u16 = 15;
 }
 
@@ -285,7 +287,7 @@ pub mod stats_expect {
 pub mod nat {
     /// First IPv4 address.
     pub const V4_MINIP: u16 = 1;
-    /// Last IPv4 address; the first if absent.
+    /// Last IPv4 address; if absent, the range is the first one only.
     pub const V4_MAXIP: u16 = 2;
     /// Nest of the ports.
     pub const PROTO: u16 = 3;
@@ -303,9 +305,9 @@ pub mod nat {
 pub mod expect {
     /// Original tuple of the master.
     pub const MASTER: u16 = 1;
-    /// The tuple expected.
+    /// The expected tuple.
     pub const TUPLE: u16 = 2;
-    /// Which bits of it count.
+    /// Which bits of the expected tuple are compared.
     pub const MASK: u16 = 3;
     /// Seconds left, BE32; ignored on creation.
     pub const TIMEOUT: u16 = 4;
@@ -321,7 +323,7 @@ pub mod expect {
     pub const CLASS: u16 = 9;
     /// NAT, nest {1 direction BE32, 2 tuple}.
     pub const NAT: u16 = 10;
-    /// Name of the kernel's function that is called when it comes true.
+    /// Name of the kernel function that is called when the expected connection appears.
     pub const FN: u16 = 11;
 }
 

@@ -126,8 +126,8 @@ pub struct Attribute<'a> {
 
 /// Iterates over attributes, top level or inside a nest. After an error it ends.
 ///
-/// Rests shorter than an attribute header are padding and end the iteration, as in the kernel's
-/// `nla_for_each_attr`.
+/// Remaining bytes that are too few for an attribute header are padding and end the iteration, as in
+/// the kernel's `nla_for_each_attr`.
 ///
 /// ```
 /// use ctnetlink::wire::Attributes;
@@ -157,8 +157,9 @@ impl<'a> Attributes<'a> {
         Attributes::new(bytes).readable().find(|attribute| attribute.kind == kind)
     }
 
-    /// Only what can be read: an attribute out of bounds ends the walk in silence. For nests the
-    /// kernel made, where that does not happen; a third faster than a `Result` for each.
+    /// An iterator without errors: an attribute that is out of bounds silently ends the walk. It is
+    /// for nests made by the kernel, where that does not happen, and a third faster than one with a
+    /// `Result` for each attribute.
     #[inline]
     pub(crate) fn readable(self) -> Readable<'a> {
         Readable { rest: self.bytes.get(self.offset..).unwrap_or_default(), offset: self.offset }
@@ -198,7 +199,7 @@ impl<'a> Iterator for Attributes<'a> {
         let header = rest.first_chunk::<ATTRIBUTE_HEADER_LEN>()?;
         let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
         let Some(value) = rest.get(ATTRIBUTE_HEADER_LEN..length) else {
-            // Also reached for a length below the header's own: the range is reversed.
+            // A length shorter than the header also ends here, because the range is reversed.
             self.offset = self.bytes.len();
             return Some(Err(DecodeError::new("attribute length out of bounds", at)));
         };
@@ -242,7 +243,7 @@ impl<'a> Attribute<'a> {
         self.value.first_chunk::<N>().copied()
     }
 
-    /// A text of the kernel, without the NUL behind it. Bytes that are no UTF-8 are replaced.
+    /// A text from the kernel, without its trailing NUL. Bytes that are not UTF-8 are replaced.
     pub(crate) fn text(&self) -> Cow<'a, str> {
         String::from_utf8_lossy(self.value.split(|byte| *byte == 0).next().unwrap_or_default())
     }

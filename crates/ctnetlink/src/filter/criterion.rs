@@ -1,4 +1,4 @@
-//! One statement about an entry: what it reads, and how it is written.
+//! One criterion: what it reads of an entry, and how it prints.
 
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
@@ -19,7 +19,7 @@ pub(crate) enum Criterion {
     Port(Direction, Side, Ports),
     /// An address in any of the four places.
     Host(Addresses),
-    /// Of the original tuple; ICMP and ICMPv6.
+    /// A field of the original tuple, of ICMP or ICMPv6.
     Icmp(IcmpField, u16),
     StatusSet(Status),
     StatusUnset(Status),
@@ -27,9 +27,9 @@ pub(crate) enum Criterion {
         value: u32,
         mask: u32,
     },
-    /// Of either direction, or the one that applies to this direction.
+    /// The entry's zone, or the zone that applies to this direction.
     Zone(Option<Direction>, u16),
-    /// This bit.
+    /// This label bit is set.
     Label(u8),
     Helper(String),
     TcpState(TcpState),
@@ -56,19 +56,19 @@ pub(crate) enum IcmpField {
     Id,
 }
 
-/// A number an entry has, or does not have.
+/// A number that an entry may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Quantity {
     /// Seconds left.
     Timeout,
     /// Seconds since the entry was made.
     Age,
-    /// Of one direction, or of both together.
+    /// The packets of one direction, or of both together. The same goes for `Bytes`.
     Packets(Option<Direction>),
     Bytes(Option<Direction>),
 }
 
-/// Numbers from one to another, both included.
+/// A range of numbers, with both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) least: u64,
@@ -76,7 +76,7 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// `None` for an empty one.
+    /// `None` for an empty range.
     pub(crate) fn of(bounds: &impl RangeBounds<u64>) -> Option<Range> {
         let least = match bounds.start_bound() {
             Bound::Included(n) => *n,
@@ -157,8 +157,8 @@ impl Criterion {
         }
     }
 
-    /// What it takes to judge it, for the order of judgement: 0 is there already, 1 is one
-    /// attribute away, 2 walks a nest or asks the clock.
+    /// How much work a match is, so that cheap criteria can go first: 0 if the value is already
+    /// parsed, 1 if it is one attribute, 2 if a nest has to be walked or the clock to be read.
     pub(crate) fn cost(&self) -> u8 {
         match self {
             Criterion::Family(_)
@@ -188,7 +188,7 @@ fn tuple<B: AsRef<[u8]>>(flow: &Flow<B>, direction: Direction) -> &Tuple {
     }
 }
 
-/// `nf_ct_zone_id`: a zone of the other direction leaves this one in the default zone.
+/// `nf_ct_zone_id`: if the zone applies only to the other direction, this one is in the default zone.
 fn zone_of<B: AsRef<[u8]>>(flow: &Flow<B>, direction: Direction) -> u16 {
     flow.zone_of_both().or(tuple(flow, direction).zone()).unwrap_or(0)
 }
@@ -210,7 +210,7 @@ impl Quantity {
             Quantity::Timeout => flow.timeout().map(|left| left.as_secs()),
             Quantity::Age => {
                 let start = flow.timestamps()?.start?;
-                // A clock that was set back makes an entry young, not absent.
+                // If the clock was set back, the age is 0, and not absent.
                 let age = SystemTime::now().duration_since(start).unwrap_or(Duration::ZERO);
                 Some(age.as_secs())
             }
@@ -253,7 +253,7 @@ impl fmt::Display for Criterion {
     }
 }
 
-/// `in` stands before braces.
+/// `in` is printed before braces only.
 fn word_in(members: impl ExactSizeIterator) -> &'static str {
     if members.len() == 1 { "" } else { "in " }
 }

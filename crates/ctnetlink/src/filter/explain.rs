@@ -1,4 +1,4 @@
-//! A plan in words, for people.
+//! A plan as text for people.
 
 use std::fmt;
 
@@ -23,14 +23,14 @@ use crate::model::capability::Trusts;
 pub struct Explanation {
     /// The filter.
     pub filter: String,
-    /// What the kernel filters by in each pass over the table, in the words of the filter; empty
-    /// for nothing.
+    /// What the kernel filters by in each pass over the table, in the words of the filter. Empty if it
+    /// filters nothing.
     pub passes: Vec<String>,
-    /// What is judged in user space alone, and why the kernel is not asked.
+    /// What is matched only in user space, and why the kernel is not asked.
     pub stayed: Vec<Stayed>,
     /// Why [`in_kernel`](crate::DeleteMatching::in_kernel) would refuse it; `None` if it would not.
     pub not_in_kernel: Option<String>,
-    /// How many flushes `in_kernel` would send: one for each family concerned.
+    /// How many flushes `in_kernel` would send: one for each affected family.
     pub flushes: usize,
 }
 
@@ -71,10 +71,12 @@ impl Explanation {
         for (at, alternatives) in required.any.iter().enumerate() {
             let text = Expression::Any(alternatives.to_vec()).to_string();
             if plan.split != Some(Split::Or(at)) {
-                let why = "the kernel cannot express alternatives, and passes would not pay for it";
+                let why = "the kernel cannot express alternatives, and a pass for each of them would \
+                           cost more than it saves";
                 stayed.push(Stayed::new(&text, why));
             } else if !alternatives.iter().all(plan::never_changes_alone) {
-                let why = "passes are told apart by what never changes; the rest is judged here";
+                let why =
+                    "passes differ only in what never changes; the rest is matched in user space";
                 stayed.push(Stayed::new(&text, why));
             }
         }
@@ -134,13 +136,13 @@ mod tests {
             (
                 "ip6 and orig dst 2001:db8::10",
                 1,
-                "this kernel selects something else by original IPv6",
+                "this kernel selects the wrong entries by original IPv6",
             ),
             ("ip and mark 1", 1, "this kernel refuses mark: Operation not supported"),
             ("ip and reply src 10.0.0.1", 1, "reply IPv4 address was not tried out on this kernel"),
             ("ip and orig dst 10.0.0.0/8", 1, "the kernel has no filter for prefixes"),
-            ("ip and orig dst port 53", 1, "the kernel compares it only beside tcp or udp"),
-            ("ip and udp and tcp", 1, "another criterion demands something else of the same field"),
+            ("ip and orig dst port 53", 1, "the kernel compares it only together with tcp or udp"),
+            ("ip and udp and tcp", 1, "another criterion requires another value of the same field"),
             ("ip and not udp", 1, "the kernel has no filter for negations"),
             ("ip and (mark 1 or mark 2)", 1, "the kernel cannot express alternatives"),
             ("label 5", 1, "the kernel has no filter for labels"),
@@ -150,7 +152,7 @@ mod tests {
             (
                 "ip and (orig dst 10.0.0.1 and mark 1 or orig dst 10.0.0.2)",
                 2,
-                "passes are told apart by what never changes; the rest is judged here",
+                "passes differ only in what never changes; the rest is matched in user space",
             ),
             ("ip and orig dst in {10.0.0.1, 10.0.0.2}", 2, ""),
         ] {
@@ -167,7 +169,7 @@ mod tests {
         let mut trusts = Trusts::UNTESTED;
         trusts.set(K::Protocol, Trust::Wrong, Trust::Wrong);
         let stayed = explain("udp", &trusts).stayed;
-        let why = "this kernel selects something else by protocol";
+        let why = "this kernel selects the wrong entries by protocol";
         assert_eq!(stayed, [Stayed::new(&"udp", why)]);
     }
 
@@ -182,7 +184,7 @@ kernel     pass 1 sends ip and udp and orig dst port 53
 kernel     pass 2 sends ip6 and udp and orig dst port 53
 here only  not reply src in {{10.244.1.5, 10.244.2.0/24}}: the kernel has no filter for negations
 here       every entry that comes is matched against the whole filter
-in_kernel  no: not reply src in {{10.244.1.5, 10.244.2.0/24}}: the kernel has no filter for a negation"
+in_kernel  no: not reply src in {{10.244.1.5, 10.244.2.0/24}}: the kernel has no filter for negations"
             )
         );
     }

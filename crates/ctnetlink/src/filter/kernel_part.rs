@@ -1,4 +1,4 @@
-//! The criteria of one request to the kernel: data, and what it selects.
+//! The criteria of one request to the kernel, and which entries they select.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,13 +9,13 @@ use crate::model::protocol::Protocol;
 use crate::model::status::Status;
 use crate::model::tuple::{Family, Tuple};
 
-/// The criteria of one request. All of them hold together.
+/// The criteria of one request. An entry must meet all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct KernelPart {
     pub(crate) family: Option<Family>,
     pub(crate) orig: TuplePart,
-    /// Protocol and ICMP fields are said of the original tuple; here the protocol stands only
-    /// where ports need it.
+    /// Protocol and ICMP fields are in the original tuple. This one has the protocol only where its
+    /// ports need it.
     pub(crate) reply: TuplePart,
     /// Value and mask.
     pub(crate) mark: Option<(u32, u32)>,
@@ -38,12 +38,13 @@ pub(crate) struct TuplePart {
 }
 
 impl KernelPart {
-    /// Whether an entry meets what of this never changes while the entry lives.
+    /// Whether an entry meets those criteria that never change while an entry lives.
     pub(crate) fn covers<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> bool {
         self.selects(flow.family(), flow.orig(), flow.reply(), flow.zone())
     }
 
-    /// The same for the parts of an entry. Mark and status can change, so they do not count.
+    /// [`covers`](KernelPart::covers), for the parts of an entry. Mark and status can change, so they
+    /// do not count.
     pub(crate) fn selects(&self, in_family: Family, to: &Tuple, from: &Tuple, at: u16) -> bool {
         let KernelPart { family, orig, reply, mark: _, status: _, zone } = self;
         family.is_none_or(|wanted| wanted == in_family)
@@ -52,7 +53,7 @@ impl KernelPart {
             && zone.is_none_or(|wanted| wanted == at)
     }
 
-    /// Everything this brings, another brings too.
+    /// Whether every entry that this part brings is also brought by the wider one.
     pub(super) fn is_within(&self, wider: &KernelPart) -> bool {
         let KernelPart { family, orig, reply, mark, status, zone } = self;
         implied(family, &wider.family)
@@ -63,7 +64,7 @@ impl KernelPart {
             && implied(zone, &wider.zone)
     }
 
-    /// A request per family where the tuples need one.
+    /// One part for each family, if the tuples need a family and none is given.
     pub(super) fn per_family(self) -> Vec<KernelPart> {
         let has_tuple = (self.orig, self.reply) != Default::default();
         match self.family {
@@ -74,8 +75,8 @@ impl KernelPart {
         }
     }
 
-    /// The original tuple is a complete key, or could be one to some kernel: a delete with it is
-    /// the delete of one entry where the filter is not understood.
+    /// Whether the original tuple is a complete key, or could be one to some kernel. A kernel that does
+    /// not understand the filter would take a flush with it for the delete of that one entry.
     pub(crate) fn has_complete_key(&self) -> bool {
         let TuplePart { protocol, src, dst, src_port, dst_port, icmp_type, icmp_code, icmp_id } =
             &self.orig;
@@ -85,20 +86,20 @@ impl KernelPart {
             Some(Protocol::ICMP | Protocol::ICMPV6) => {
                 icmp_type.is_some() && icmp_code.is_some() && icmp_id.is_some()
             }
-            // To a kernel built without the protocol these have no ports.
+            // A kernel that was built without the protocol knows no ports for it.
             Some(_) => true,
         };
         src.is_some() && dst.is_some() && rest
     }
 }
 
-/// What is said of a field here is said there too, or nothing is.
+/// Whether `mine` implies `theirs`: they set no value for the field, or the same one.
 fn implied<T: PartialEq>(mine: &Option<T>, theirs: &Option<T>) -> bool {
     theirs.is_none() || mine == theirs
 }
 
-// Every function here takes the parts apart by name: a field that is added does not compile until
-// each of them has dealt with it.
+// Every function here destructures the parts by name, so that a new field does not compile until each
+// function handles it.
 impl TuplePart {
     fn selects(&self, tuple: &Tuple) -> bool {
         let TuplePart { protocol, src, dst, src_port, dst_port, icmp_type, icmp_code, icmp_id } =
@@ -127,8 +128,8 @@ impl TuplePart {
             && implied(icmp_id, &wider.icmp_id)
     }
 
-    /// The criteria of one direction. The protocol of the reply direction stands in a request only
-    /// where ports need it, and is the original one's, so it is not said twice.
+    /// The criteria of one direction. The reply tuple has a protocol only where its ports need it. It
+    /// is that of the original tuple, so it is not listed twice.
     fn criteria(&self, direction: Direction) -> Vec<Criterion> {
         let TuplePart { protocol, src, dst, src_port, dst_port, icmp_type, icmp_code, icmp_id } =
             *self;
@@ -149,7 +150,7 @@ impl TuplePart {
 }
 
 impl fmt::Display for KernelPart {
-    /// The filter words of what the kernel was asked to filter; empty for nothing.
+    /// What the kernel is asked to filter by, in the words of a filter. Empty for nothing.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let KernelPart { family, orig, reply, mark, status, zone } = *self;
         let mut parts = Vec::new();
@@ -232,7 +233,7 @@ mod tests {
         }
     }
 
-    /// What can never change of an entry decides which pass reports it.
+    /// Which pass reports an entry is decided by what never changes in it.
     #[test]
     fn every_lasting_field_selects() {
         let [one, other] = parts();
@@ -255,7 +256,7 @@ mod tests {
     fn every_field_is_said() {
         let [one, other] = parts();
         for part in one.into_iter().chain(other) {
-            // The reply direction's protocol is the original one's, which is said.
+            // The protocol of the reply tuple is not listed: it is that of the original tuple.
             assert_eq!(part.to_string().is_empty(), part.reply.protocol.is_some(), "{part:?}");
         }
     }

@@ -1,8 +1,8 @@
 //! Which entries are meant: one expression for dumping, counting, deleting and zeroing.
 //!
-//! A [`Filter`] is built from criteria and `&`, `|`, `!`. It is judged in user space by
-//! [`Filter::matches`]; what of it the kernel may do beforehand is decided in the planner
-//! (`plan.rs`), and is an optimisation only.
+//! A [`Filter`] is built from criteria and `&`, `|`, `!`. [`Filter::matches`] evaluates it in user
+//! space. The planner (`plan`) decides which part of it the kernel may evaluate before that, which is
+//! only an optimisation.
 
 mod criterion;
 pub(crate) mod explain;
@@ -39,9 +39,10 @@ use crate::uapi::HELPER_NAME_MAX;
 /// assert_eq!(stale.to_string(), "udp and orig dst port 53 and not reply src 10.244.1.5");
 /// ```
 ///
-/// The same as text is parsed by [`FromStr`](std::str::FromStr), which has the grammar.
+/// A filter can also be parsed from text, by [`FromStr`](std::str::FromStr), whose documentation has the
+/// grammar.
 ///
-/// There is no empty filter: what selects everything is said by passing `None` to
+/// There is no empty filter: to select everything, pass `None` to
 /// [`dump`](crate::Conntrack::dump). A criterion that cannot mean anything (a status or mark with
 /// an empty mask, an empty set) makes the whole expression invalid: it matches nothing, and every
 /// operation refuses it with an error that says why.
@@ -62,8 +63,8 @@ pub(crate) enum Expression {
 macro_rules! tuple_criteria {
     ($($address:ident, $addresses:ident, $port:ident, $ports:ident, $direction:ident, $side:ident,
        $words:literal;)*) => {$(
-        #[doc = concat!("The ", $words, " address. Families are kept apart: an IPv4 address never \
-                         matches an IPv4-mapped IPv6 one.")]
+        #[doc = concat!("The ", $words, " address. Families do not mix: an IPv4 address never matches \
+                         an IPv4-mapped IPv6 one.")]
         pub fn $address(address: IpAddr) -> Filter {
             Filter::$addresses(address)
         }
@@ -135,12 +136,13 @@ impl Filter {
         reply_dst, reply_dst_in, reply_dst_port, reply_dst_port_in, Reply, Dst, "reply destination";
     }
 
-    /// The address stands in any of the four places: source or destination, original or reply.
+    /// The address is in any of the four places: source or destination, original or reply.
     pub fn host(address: IpAddr) -> Filter {
         Filter::host_in(address)
     }
 
-    /// An address of this set stands in any of the four places. An empty set is invalid.
+    /// An address of this set is in any of the four places: source or destination, original or reply.
+    /// An empty set is invalid.
     pub fn host_in(set: impl Into<Addresses>) -> Filter {
         let set = set.into();
         Filter::unless(set.is_empty(), EMPTY_SET, || Criterion::Host(set))
@@ -161,12 +163,12 @@ impl Filter {
         Filter::is(Criterion::Icmp(IcmpField::Id, id))
     }
 
-    /// All of these status bits are set. No bits at all is invalid.
+    /// All of these status bits are set. An empty set of bits is invalid.
     pub fn status_set(bits: Status) -> Filter {
         Filter::unless_empty(bits.bits(), "a status", Criterion::StatusSet(bits))
     }
 
-    /// None of these status bits is set. No bits at all is invalid.
+    /// None of these status bits is set. An empty set of bits is invalid.
     pub fn status_unset(bits: Status) -> Filter {
         Filter::unless_empty(bits.bits(), "a status", Criterion::StatusUnset(bits))
     }
@@ -212,13 +214,12 @@ impl Filter {
         Filter::is(Criterion::Zone(None, zone))
     }
 
-    /// The zone of the original direction: 0 where the entry's zone is that of the reply direction
-    /// only.
+    /// The zone of the original direction: 0 if the entry's zone applies to the reply direction only.
     pub fn orig_zone(zone: u16) -> Filter {
         Filter::is(Criterion::Zone(Some(Direction::Orig), zone))
     }
 
-    /// The zone of the reply direction, like [`orig_zone`](Filter::orig_zone).
+    /// The zone of the reply direction: 0 if the entry's zone applies to the original direction only.
     pub fn reply_zone(zone: u16) -> Filter {
         Filter::is(Criterion::Zone(Some(Direction::Reply), zone))
     }
@@ -228,15 +229,15 @@ impl Filter {
         Filter::unless(bit > 127, "label bits are numbered from 0 to 127", || Criterion::Label(bit))
     }
 
-    /// All of these label bits are set. None at all is invalid.
+    /// All of these label bits are set. An empty set of bits is invalid.
     pub fn labels(labels: Labels) -> Filter {
         let each = labels.iter().map(Filter::label);
         each.reduce(|all, one| all & one).unwrap_or_else(|| Filter::invalid(EMPTY_SET))
     }
 
     /// The helper attached to the entry has this name, such as `ftp`. Names the kernel cannot have
-    /// (empty, or more than 15 bytes) are invalid, and so are those with spaces or punctuation of
-    /// the filter's grammar in them.
+    /// (empty, or more than 15 bytes) are invalid, and so are names with spaces, control characters or
+    /// the punctuation of the filter's grammar.
     pub fn helper(name: impl Into<String>) -> Filter {
         let name = name.into();
         let bad = name.is_empty()
@@ -246,7 +247,8 @@ impl Filter {
             });
         if bad {
             return Filter::invalid(format!(
-                "{name:?} is no helper's name: 1 to {HELPER_NAME_MAX} bytes, no spaces, none of ( ) {{ }} , | / < = >"
+                "{name:?} is not a helper's name: expected 1 to {HELPER_NAME_MAX} bytes without spaces, \
+                 control characters, ( ) {{ }} , | / < = >"
             ));
         }
         Filter::is(Criterion::Helper(name))
@@ -285,22 +287,20 @@ impl Filter {
 
     fn unless_empty(mask: u32, what: &str, criterion: Criterion) -> Filter {
         if mask == 0 {
-            return Filter::invalid(format!(
-                "{what} filter with an empty mask would select everything"
-            ));
+            return Filter::invalid(format!("{what} filter with an empty mask compares no bits"));
         }
         Filter::is(criterion)
     }
 
-    /// Whether an entry is meant. Reads only what the expression needs, in the order it is written,
-    /// and allocates nothing.
+    /// Whether the filter selects an entry. Reads only what the expression needs, in the order in
+    /// which it is written, and allocates nothing.
     ///
     /// An invalid filter matches nothing, negated or not.
     pub fn matches<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> bool {
         self.0.as_ref().is_ok_and(|expression| expression.matches(flow))
     }
 
-    /// What the kernel would be asked to filter by, and why not by more.
+    /// What the kernel would be asked to filter by, and why it is not asked for more.
     ///
     /// # Errors
     ///
@@ -317,12 +317,12 @@ impl Filter {
         Ok(Explanation::of(self.expression()?, &capabilities.trusts))
     }
 
-    /// Whether the filter can be used: [`matches`](Filter::matches) of one that cannot is always
-    /// false, and operations refuse it with this error.
+    /// Whether the filter is valid. [`matches`](Filter::matches) of an invalid filter is always false,
+    /// and operations refuse it with this error.
     ///
     /// # Errors
     ///
-    /// Which criterion is invalid, and why.
+    /// If a criterion is invalid, with the reason.
     pub fn check(&self) -> Result<(), Error> {
         self.expression().map(|_| ())
     }
@@ -344,8 +344,8 @@ impl Filter {
         plan.map_err(|why| Error::Invalid(format!("filter: not in the kernel: {why}")))
     }
 
-    /// The same filter, with the members of conjunctions and alternatives in the order in which
-    /// they are cheapest to judge. For many entries.
+    /// The same filter, with the cheapest members of conjunctions and alternatives first. Worth it for
+    /// many entries.
     pub(crate) fn cheapest_first(&self) -> Filter {
         Filter(self.0.clone().map(|expression| expression.cheapest_first().0))
     }
@@ -359,18 +359,19 @@ impl Filter {
         Filter(self.0.and_then(|left| other.0.map(|right| with(left, right)))).unless_too_deep()
     }
 
-    /// Beyond this no expression is one a person means, and reading it could exhaust the stack.
+    /// Refuses an expression that is too deep: nobody writes one on purpose, and reading it could
+    /// exhaust the stack.
     fn unless_too_deep(self) -> Filter {
         match &self.0 {
-            Ok(expression) if expression.is_deeper_than(MAX_LEVELS) => {
-                Filter::invalid(format!("more than {MAX_LEVELS} levels of and, or and not"))
-            }
+            Ok(expression) if expression.is_deeper_than(MAX_LEVELS) => Filter::invalid(format!(
+                "more than {MAX_LEVELS} levels of \"and\", \"or\" and \"not\""
+            )),
             _ => self,
         }
     }
 }
 
-/// Levels an expression may have.
+/// The most levels that an expression may have.
 const MAX_LEVELS: usize = 64;
 
 impl Expression {
@@ -394,7 +395,7 @@ impl Expression {
         }
     }
 
-    /// Sorted by cost, with the cost of the dearest member.
+    /// The expression with its members sorted by cost, and the cost of the most expensive one.
     fn cheapest_first(self) -> (Expression, u8) {
         let sorted = |parts: Vec<Expression>| {
             let mut parts: Vec<_> = parts.into_iter().map(Expression::cheapest_first).collect();
@@ -422,8 +423,8 @@ impl Expression {
         }
     }
 
-    /// The members of a conjunction (or, with the other variant, of an alternative), so that
-    /// chains of operators stay flat.
+    /// The members of a conjunction or of alternatives, whichever `open` opens, so that chains of
+    /// operators stay flat. Any other expression is its own only member.
     fn members(
         self,
         open: fn(Expression) -> Result<Vec<Expression>, Expression>,

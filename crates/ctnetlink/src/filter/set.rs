@@ -1,4 +1,4 @@
-//! Sets a criterion compares with: addresses and prefixes, ports and ranges of them.
+//! The sets that a criterion compares with: addresses and prefixes, ports and port ranges.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,8 +10,8 @@ use crate::model::tuple::Family;
 
 /// A set of addresses: single ones and prefixes, of either family.
 ///
-/// What lies within another prefix is dropped; bits behind a prefix's length are cut off. An IPv4
-/// address is never in an IPv6 prefix, also not as an IPv4-mapped one.
+/// Addresses and prefixes within another prefix are dropped, and bits beyond the length of a prefix
+/// are cleared. An IPv4 address is never in an IPv6 prefix, not even as an IPv4-mapped address.
 ///
 /// ```
 /// use ctnetlink::{Addresses, IpNet};
@@ -22,7 +22,8 @@ use crate::model::tuple::Family;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Parses from, and prints as, what a filter's text has: one, or several in braces.
+/// Parses from, and prints as, the form in the text of a filter: one address or prefix, or several in
+/// braces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Addresses(
     /// Sorted and disjoint.
@@ -30,7 +31,7 @@ pub struct Addresses(
 );
 
 impl Addresses {
-    /// Whether an address is in it. Time is logarithmic in the number of prefixes.
+    /// Whether an address is in the set. Time is logarithmic in the number of prefixes.
     pub fn contains(&self, address: IpAddr) -> bool {
         // Prefixes are disjoint: only the last one that starts at or before the address can have
         // it. IpAddr orders IPv4 before IPv6.
@@ -38,12 +39,12 @@ impl Addresses {
         after.checked_sub(1).is_some_and(|at| self.0[at].contains(&address))
     }
 
-    /// There is none.
+    /// Whether the set has no address.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The prefixes in ascending order; a single address is one of full length.
+    /// The prefixes in ascending order; a single address is a prefix of full length.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = IpNet> {
         self.0.iter().copied()
     }
@@ -53,7 +54,7 @@ impl Addresses {
         self.0.iter().map(|net| is_host(net).then(|| net.addr())).collect()
     }
 
-    /// The family of all of them.
+    /// The family, if all members are of the same one.
     pub(crate) fn family(&self) -> Option<Family> {
         let family = Family::of(self.0.first()?.addr());
         (Family::of(self.0.last()?.addr()) == family).then_some(family)
@@ -116,7 +117,7 @@ where
 }
 
 impl fmt::Display for Addresses {
-    /// One as it is, several as `{a, b}`: what a filter's text has behind `in`.
+    /// One member as it is, several as `{a, b}`, as in the text of a filter.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         list(f, &self.0, |net, f| match is_host(net) {
             true => fmt::Display::fmt(&net.addr(), f),
@@ -141,18 +142,18 @@ pub struct Ports(
 );
 
 impl Ports {
-    /// Whether a port is in it.
+    /// Whether a port is in the set.
     pub fn contains(&self, port: u16) -> bool {
         let after = self.0.partition_point(|(first, _)| *first <= port);
         after.checked_sub(1).is_some_and(|at| port <= self.0[at].1)
     }
 
-    /// There is none.
+    /// Whether the set has no port.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The ranges in ascending order.
+    /// The ranges in ascending order; a single port is a range of one.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = RangeInclusive<u16>> {
         self.0.iter().map(|(first, last)| *first..=*last)
     }
@@ -172,7 +173,7 @@ impl FromIterator<RangeInclusive<u16>> for Ports {
         for range in ranges {
             let (first, last) = range.into_inner();
             match disjoint.last_mut() {
-                // Neighbours stay apart: `{53, 54}` is what a person wrote.
+                // Adjacent ranges are not merged, so that `{53, 54}` prints as it was written.
                 Some((_, end)) if first <= *end => *end = last.max(*end),
                 _ => disjoint.push((first, last)),
             }
@@ -218,7 +219,7 @@ impl From<Vec<u16>> for Ports {
 }
 
 impl fmt::Display for Ports {
-    /// One as it is, several as `{a, b-c}`.
+    /// One member as it is, several as `{a, b-c}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         list(f, &self.0, |(first, last), f| match first == last {
             true => write!(f, "{first}"),
@@ -253,7 +254,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against looking at every prefix in turn.
+        /// The result is the same as that of a look at every prefix in turn.
         #[test]
         fn addresses_are_found_as_in_a_list(
             nets in prop::collection::vec((any::<[u8; 4]>(), 0_u8..=32, any::<bool>()), 0..12),

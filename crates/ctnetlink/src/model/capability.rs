@@ -30,8 +30,8 @@ pub enum KernelCriterion {
     Icmp,
     /// Original IPv4 addresses.
     OrigIpv4,
-    /// Original IPv6 addresses: inverted from 5.8 on, until a stable release of each
-    /// series mended it (6.12.117 is right, 6.1.192 and 6.18.44 are not).
+    /// Original IPv6 addresses: inverted from 5.8 on, until a stable release of a series fixed it
+    /// (6.12.117 is right, 6.1.192 and 6.18.44 are not).
     OrigIpv6,
     /// Reply IPv4 addresses: broken from 5.8 to 5.15.
     ReplyIpv4,
@@ -48,7 +48,7 @@ pub enum KernelCriterion {
 }
 
 impl KernelCriterion {
-    /// All of them, in the order of reports.
+    /// All criteria, in the order in which they are reported.
     pub const ALL: [KernelCriterion; 13] = [
         KernelCriterion::Family,
         KernelCriterion::Protocol,
@@ -85,7 +85,7 @@ impl KernelCriterion {
 }
 
 impl KernelCriterion {
-    /// A name for programs: `orig_ipv4` and so on. Parses back.
+    /// A name for use in programs, such as `orig_ipv4`. `FromStr` parses it.
     pub fn name(self) -> &'static str {
         match self {
             KernelCriterion::Family => "family",
@@ -111,8 +111,8 @@ impl FromStr for KernelCriterion {
     fn from_str(text: &str) -> Result<Self, Error> {
         let found = KernelCriterion::ALL.into_iter().find(|criterion| criterion.name() == text);
         found.ok_or_else(|| {
-            let names = KernelCriterion::ALL.map(KernelCriterion::name).join(", ");
-            Error::Invalid(format!("unknown criterion {text:?}: expected one of {names}"))
+            let names = KernelCriterion::ALL.map(KernelCriterion::name).join("\", \"");
+            Error::Invalid(format!("unknown criterion {text:?}: expected one of \"{names}\""))
         })
     }
 }
@@ -129,13 +129,13 @@ impl fmt::Display for KernelCriterion {
 pub enum Trust {
     /// It selects exactly what it says: proved on this kernel.
     Proved,
-    /// Not tried out, but asked for all the same in dumps: no kernel can hide an entry by it.
+    /// Not tried out, but still used in dumps, because no kernel can hide an entry by it.
     Assumed,
     /// It selects something else: inverted, or ignored.
     Wrong,
     /// The kernel refuses it, with this errno.
     Refused(i32),
-    /// The probe could not run, or had nothing to tell by.
+    /// The probe could not run, or had no entries that could show a difference.
     Untested,
     /// Set aside by [`Capabilities::distrust`].
     Distrusted,
@@ -163,7 +163,7 @@ impl Trusts {
     pub(crate) const UNTESTED: Trusts =
         Trusts([(Trust::Untested, Trust::Untested); KernelCriterion::ALL.len()]);
 
-    /// Untested, only what no kernel can hide entries by is assumed to be right.
+    /// Of what is untested, only criteria by which no kernel can hide entries are assumed to be right.
     pub(crate) fn dump(&self, criterion: KernelCriterion) -> Trust {
         use KernelCriterion::{Family, OrigIpv4, Ports, Protocol};
         match (self.0[criterion as usize].0, criterion) {
@@ -176,7 +176,7 @@ impl Trusts {
         self.0[criterion as usize].1
     }
 
-    /// What was distrusted by request stays distrusted.
+    /// Keeps the distrust that was set by request before.
     pub(crate) fn keep_distrust(&mut self, before: &Trusts) {
         for (now, before) in self.0.iter_mut().zip(before.0) {
             if before.0 == Trust::Distrusted {
@@ -207,7 +207,7 @@ impl Trusts {
 /// What the running kernel filters, flushes, counts and stamps, as found by probing; never
 /// concluded from a version number.
 ///
-/// `Display` is one screen of text, with what to do about what is missing.
+/// `Display` prints one screen of text, which also says how to get what is missing.
 ///
 /// ```no_run
 /// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
@@ -235,7 +235,7 @@ pub struct Capabilities {
     pub(crate) trusts: Trusts,
     /// New entries count packets and bytes (`nf_conntrack_acct`). `None` = cannot be read.
     pub accounting: Option<bool>,
-    /// New entries are stamped (`nf_conntrack_timestamp`).
+    /// New entries get timestamps (`nf_conntrack_timestamp`). `None` = cannot be read.
     pub timestamps: Option<bool>,
     /// `nf_conntrack_events`: 0 never, 1 always, 2 only entries made while somebody listens.
     pub events: Option<u8>,
@@ -243,12 +243,12 @@ pub struct Capabilities {
     pub marks: Option<bool>,
     /// Entries can be in zones (`CONFIG_NF_CONNTRACK_ZONES`); `None` = could not be tried out.
     pub zones: Option<bool>,
-    /// Entries can have labels (`CONFIG_NF_CONNTRACK_LABELS`), where a rule of the namespace uses
-    /// some; `None` = could not be tried out.
+    /// Entries can have labels (`CONFIG_NF_CONNTRACK_LABELS`) once a rule of the namespace uses
+    /// labels; `None` = could not be tried out.
     pub labels: Option<bool>,
     /// Expectations can be listed.
     pub expectations: bool,
-    /// Timeout policies are there (`nfnetlink_cttimeout`).
+    /// Timeout policies are available (`nfnetlink_cttimeout`).
     pub timeout_policies: bool,
     /// Entries of this namespace.
     pub entries: u32,
@@ -257,22 +257,22 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Whether a dump may be filtered by this in the kernel.
+    /// Whether the kernel may filter a dump by this criterion.
     ///
-    /// Untested, only family, protocol, TCP and UDP ports, and original IPv4 addresses are
-    /// [assumed](Trust::Assumed): a kernel that does not know them sends more, and none hides
-    /// anything.
+    /// Without a test, only family, protocol, TCP and UDP ports, and original IPv4 addresses are
+    /// [assumed](Trust::Assumed): a kernel that does not know them sends more entries, and no kernel
+    /// hides any.
     pub fn dump(&self, criterion: KernelCriterion) -> Trust {
         self.trusts.dump(criterion)
     }
 
-    /// Whether a flush may be filtered by this in the kernel. Untested means no.
+    /// Whether the kernel may filter a flush by this criterion. Untested means no.
     pub fn flush(&self, criterion: KernelCriterion) -> Trust {
         self.trusts.flush(criterion)
     }
 
-    /// The same without trust in a criterion: it is judged in user space whatever the probe found.
-    /// With all of them distrusted, dumps are not filtered in the kernel at all.
+    /// These capabilities, but without trust in one criterion: it is matched in user space, whatever
+    /// the probe found. If all criteria are distrusted, the kernel does not filter dumps at all.
     ///
     /// ```no_run
     /// use ctnetlink::{Conntrack, KernelCriterion};
@@ -288,8 +288,8 @@ impl Capabilities {
         self
     }
 
-    /// The same without trust in any flush: as on kernels before 6.12, deletes by filter are done
-    /// one by one.
+    /// These capabilities, but without trust in any filtered flush: as on kernels before 6.12, deletes
+    /// by filter are done one by one.
     #[must_use]
     pub fn distrust_flushes(mut self) -> Capabilities {
         for criterion in KernelCriterion::ALL {
@@ -350,7 +350,7 @@ impl fmt::Display for Capabilities {
             ("marks", self.marks, "CONFIG_NF_CONNTRACK_MARK"),
             ("zones", self.zones, "CONFIG_NF_CONNTRACK_ZONES"),
             ("labels (once a rule uses them)", self.labels, "CONFIG_NF_CONNTRACK_LABELS"),
-            ("expectations", Some(self.expectations), "another kernel"),
+            ("expectations", Some(self.expectations), "use another kernel"),
             ("timeout policies", Some(self.timeout_policies), "modprobe nfnetlink_cttimeout"),
         ];
         let named = |wanted| {
@@ -415,7 +415,7 @@ mod tests {
             assert_eq!(criterion.name().parse::<KernelCriterion>().unwrap(), criterion);
         }
         let error = "ipv6".parse::<KernelCriterion>().unwrap_err().to_string();
-        assert!(error.contains("\"ipv6\": expected one of family, protocol"), "{error}");
+        assert!(error.contains("\"ipv6\": expected one of \"family\", \"protocol\""), "{error}");
     }
 
     #[test]

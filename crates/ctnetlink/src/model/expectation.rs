@@ -19,11 +19,11 @@ bitflags! {
     /// ```
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
     pub struct ExpectFlags: u32 {
-        /// It stays when it has come true once.
+        /// The expectation stays after a connection has matched it.
         const PERMANENT = 1;
-        /// It is not looked at.
+        /// The kernel ignores the expectation.
         const INACTIVE = 2;
-        /// It was made by a program; the kernel keeps this bit to itself.
+        /// The expectation was created by a program. Only the kernel sets this bit.
         const USERSPACE = 4;
     }
 }
@@ -38,9 +38,9 @@ impl fmt::Display for ExpectFlags {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExpectNat {
-    /// It applies to the reply direction.
+    /// The NAT applies to the reply direction.
     pub reply_direction: bool,
-    /// The kernel keeps the source address and port of this tuple only.
+    /// The target of the NAT. The kernel keeps only the source address and port of this tuple.
     pub to: Tuple,
 }
 
@@ -58,9 +58,9 @@ pub struct ExpectNat {
 pub struct Expectation {
     /// Original tuple of the entry it belongs to.
     pub master: Tuple,
-    /// The tuple expected.
+    /// The expected tuple.
     pub tuple: Tuple,
-    /// Which bits of the tuple count.
+    /// Which bits of the expected tuple are compared.
     pub mask: Tuple,
     /// Time left, whole seconds.
     pub timeout: Option<Duration>,
@@ -70,15 +70,16 @@ pub struct Expectation {
     pub helper: Option<String>,
     /// Flags.
     pub flags: ExpectFlags,
-    /// Class, by the helper's numbering.
+    /// Class, as numbered by the helper.
     pub class: u32,
     /// NAT of the expected connection.
     pub nat: Option<ExpectNat>,
-    /// Function of the kernel that is called when it comes true.
+    /// Kernel function that is called when the expected connection appears.
     pub function: Option<String>,
 }
 
-/// An expectation to be created. Its master must have a helper, or the kernel says `EOPNOTSUPP`.
+/// An expectation to be created. Its master must have a helper; otherwise the kernel answers
+/// `EOPNOTSUPP`.
 ///
 /// ```no_run
 /// # fn f(ct: &ctnetlink::Conntrack, master: ctnetlink::Tuple, expected: ctnetlink::Tuple,
@@ -103,7 +104,7 @@ pub struct NewExpectation {
 }
 
 impl NewExpectation {
-    /// Of this master (its original tuple), for this tuple under this mask.
+    /// An expectation of this master (named by its original tuple), for this tuple under this mask.
     pub fn new(master: Tuple, tuple: Tuple, mask: Tuple) -> NewExpectation {
         NewExpectation {
             master,
@@ -134,7 +135,7 @@ impl NewExpectation {
         self
     }
 
-    /// Function of the kernel to be called when it comes true, such as `nat-follow-master`.
+    /// Kernel function to call when the expected connection appears, such as `nat-follow-master`.
     #[must_use]
     pub fn function(mut self, name: impl Into<String>) -> Self {
         self.function = Some(name.into());
@@ -149,7 +150,7 @@ impl NewExpectation {
         self
     }
 
-    /// Class, by the helper's numbering; `EINVAL` beyond its maximum.
+    /// Class, as numbered by the helper; `EINVAL` above its maximum.
     #[must_use]
     pub fn class(mut self, class: u32) -> Self {
         self.class = class;
@@ -188,23 +189,24 @@ pub struct ExpectKey {
 }
 
 impl ExpectKey {
-    /// By the tuple expected.
+    /// Names an expectation by the expected tuple.
     pub fn tuple(tuple: Tuple) -> ExpectKey {
         ExpectKey { tuple, by_master: false, id: None, zone: None }
     }
 
-    /// By the original tuple of the master, where the kernel takes that (get).
+    /// Names an expectation by the original tuple of its master. The kernel accepts this only to get
+    /// one.
     pub fn master(tuple: Tuple) -> ExpectKey {
         ExpectKey { by_master: true, ..ExpectKey::tuple(tuple) }
     }
 
-    /// Only if it has this id; `ENOENT` otherwise.
+    /// Names the expectation only if it has this id; otherwise the answer is `ENOENT`.
     #[must_use]
     pub fn id(self, id: u32) -> ExpectKey {
         ExpectKey { id: Some(id), ..self }
     }
 
-    /// In this zone.
+    /// Sets the zone of the master.
     #[must_use]
     pub fn zone(self, zone: u16) -> ExpectKey {
         ExpectKey { zone: Some(zone), ..self }

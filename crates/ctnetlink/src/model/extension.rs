@@ -45,8 +45,8 @@ pub struct SeqAdj {
     pub offset_after: i32,
 }
 
-/// State of the SYN proxy (`CTA_SYNPROXY`). Entries created over netlink have it with zeros,
-/// where the kernel knows SYN proxies at all.
+/// State of the SYN proxy (`CTA_SYNPROXY`). If the kernel supports SYN proxies, entries created over
+/// netlink have it, with zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct SynProxy {
     /// Initial sequence number.
@@ -57,8 +57,8 @@ pub struct SynProxy {
     pub tsoff: u32,
 }
 
-/// Readers of the nests. A member that is missing or cut short makes the whole absent, except for
-/// timestamps, whose members come and go.
+/// Readers of the nests. A member that is missing or truncated makes the whole nest absent, except
+/// in timestamps, whose members are optional.
 pub(crate) mod parse {
     use super::{
         Attribute, Attributes, Counters, Duration, SeqAdj, SynProxy, SystemTime, Timestamps,

@@ -55,7 +55,7 @@ pub struct Flow<B = Box<[u8]>> {
 /// ```
 pub type FlowRef<'a> = Flow<&'a [u8]>;
 
-/// What one walk over the top level found. Kept apart from the bytes so that a cursor can find an
+/// What one walk over the top level found. It is separate from the bytes so that a dump can find an
 /// entry first and lend the view afterwards.
 #[derive(Clone, Copy)]
 pub(crate) struct Index {
@@ -90,7 +90,7 @@ impl Index {
             let attribute =
                 attribute.map_err(|e| DecodeError::new(e.what, NFGENMSG_LEN + e.offset))?;
             // On some architectures the kernel pads CTA_TIMESTAMP_EVENT with a zero-length
-            // attribute that bears the number of CTA_STATUS: empty attributes are no values.
+            // attribute that has the number of CTA_STATUS. So empty attributes are not values.
             if attribute.value.is_empty() {
                 continue;
             }
@@ -117,8 +117,8 @@ impl Index {
     }
 }
 
-/// The length below which a fixed-size attribute cannot be read. Checked once at the walk, so that
-/// a cut-short attribute is an error and not an absent one.
+/// The least length with which a fixed-size attribute can be read. Checked once during the walk, so
+/// that a truncated attribute is an error and does not look absent.
 const MINIMUM_LENGTH: [u8; cta::END] = {
     let mut minimum = [0; cta::END];
     minimum[cta::STATUS as usize] = 4;
@@ -137,8 +137,8 @@ impl<'a> FlowRef<'a> {
     /// # Errors
     ///
     /// When an attribute overruns the message, a fixed-size attribute is cut short, or a tuple is
-    /// missing or incomplete. Unknown attributes are never an error. A nest other than the tuples
-    /// is read when asked for, and then a member that cannot be read counts as absent.
+    /// missing or incomplete. Unknown attributes are never an error. Other nests than the tuples are
+    /// read only when a method asks for them; a member that cannot be read then counts as absent.
     ///
     /// ```
     /// use ctnetlink::FlowRef;
@@ -181,7 +181,7 @@ impl<B: AsRef<[u8]>> Flow<B> {
         &self.index.reply
     }
 
-    /// Status bits; empty if the kernel sent none (it always does).
+    /// Status bits. The kernel always sends them; if they are missing, this is empty.
     #[inline]
     pub fn status(&self) -> Status {
         Status::from_bits_retain(self.be32(cta::STATUS).unwrap_or(0))
@@ -228,13 +228,15 @@ impl<B: AsRef<[u8]>> Flow<B> {
         self.value(cta::COUNTERS_ORIG).and_then(extension::parse::counters)
     }
 
-    /// Packets and bytes of the reply direction, like [`counters_orig`](Flow::counters_orig).
+    /// Packets and bytes of the reply direction. Absent unless `nf_conntrack_acct` was 1 when the
+    /// entry was made.
     #[inline]
     pub fn counters_reply(&self) -> Option<Counters> {
         self.value(cta::COUNTERS_REPLY).and_then(extension::parse::counters)
     }
 
-    /// When the entry was made. Absent unless `nf_conntrack_timestamp` was 1 at that time.
+    /// When the entry was made and, in destroy events, when it ended. Absent unless
+    /// `nf_conntrack_timestamp` was 1 when the entry was made.
     #[inline]
     pub fn timestamps(&self) -> Option<Timestamps> {
         self.value(cta::TIMESTAMP).map(extension::parse::timestamps)
@@ -290,7 +292,8 @@ impl<B: AsRef<[u8]>> Flow<B> {
         Attributes::find(value, cta::SECCTX_NAME).map(|attribute| attribute.text())
     }
 
-    /// Reference count in the kernel: 1 in a dump, 2 when fetched alone. Absent in events.
+    /// Reference count in the kernel: 1 in a dump, 2 when the entry is fetched alone. Absent in
+    /// events.
     #[inline]
     pub fn use_count(&self) -> Option<u32> {
         self.be32(cta::USE)
@@ -302,8 +305,8 @@ impl<B: AsRef<[u8]>> Flow<B> {
         self.value(cta::ZONE).and_then(wire::be16)
     }
 
-    /// The raw value of a top-level attribute ([`uapi::cta`](crate::uapi::cta)), of any number,
-    /// known here or not.
+    /// The raw value of the top-level attribute with this number ([`uapi::cta`](crate::uapi::cta)),
+    /// even if this crate does not know the number.
     pub fn attribute(&self, kind: u16) -> Option<&[u8]> {
         if usize::from(kind) < cta::END {
             return self.value(kind);
@@ -318,7 +321,7 @@ impl<B: AsRef<[u8]>> Flow<B> {
     }
 
     /// A copy that owns its bytes.
-    #[allow(clippy::should_implement_trait)] // ToOwned cannot be: Flow is Clone, so it is taken
+    #[allow(clippy::should_implement_trait)] // Flow is Clone, so std already implements ToOwned
     pub fn to_owned(&self) -> Flow {
         Flow { bytes: self.bytes.as_ref().into(), index: self.index }
     }

@@ -1,4 +1,4 @@
-//! Which one entry is meant: a tuple of one direction, with zone and id.
+//! The name of one entry: its tuple of one direction, with zone and id.
 
 use crate::model::tuple::Tuple;
 
@@ -30,24 +30,25 @@ pub struct Key {
 }
 
 impl Key {
-    /// By the original tuple.
+    /// Names an entry by its original tuple.
     pub fn orig(tuple: Tuple) -> Key {
         Key { direction: KeyDirection::Orig, tuple, zone: None, id: None }
     }
 
-    /// By the reply tuple.
+    /// Names an entry by its reply tuple.
     pub fn reply(tuple: Tuple) -> Key {
         Key { direction: KeyDirection::Reply, ..Key::orig(tuple) }
     }
 
-    /// In a zone that applies to both directions. A zone of one direction belongs in the tuple
+    /// Sets the zone, if it applies to both directions. A zone of one direction belongs in the tuple
     /// ([`Tuple::in_zone`]).
     #[must_use]
     pub fn zone(self, zone: u16) -> Key {
         Key { zone: Some(zone), ..self }
     }
 
-    /// Only if the entry has this id. The kernel checks it in deletes and ignores it elsewhere.
+    /// Names the entry only if it has this id. The kernel checks the id in deletes and ignores it
+    /// elsewhere.
     #[must_use]
     pub fn id(self, id: u32) -> Key {
         Key { id: Some(id), ..self }

@@ -1,4 +1,4 @@
-//! Connection labels: 128 bits a ruleset sets, and the file that gives them names.
+//! Connection labels: 128 bits that a ruleset sets, and the file that gives them names.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,7 +51,7 @@ impl Labels {
         (0..128).filter(move |bit| self.has(*bit))
     }
 
-    /// No bit is set.
+    /// Whether no bit is set.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -84,8 +84,8 @@ impl fmt::Debug for Labels {
     }
 }
 
-/// Names of label bits, as `/etc/xtables/connlabel.conf` (or `/etc/connlabel.conf`) has them: one
-/// line per label, bit number and name, `#` begins a comment.
+/// Names of label bits, as in `/etc/xtables/connlabel.conf` (or `/etc/connlabel.conf`): one line per
+/// label with the bit number and the name; `#` begins a comment.
 ///
 /// ```
 /// use ctnetlink::{LabelMap, Labels};
@@ -98,11 +98,11 @@ impl fmt::Debug for Labels {
 pub struct LabelMap(BTreeMap<u8, String>);
 
 impl LabelMap {
-    /// Reads the text of such a file.
+    /// Reads the text of a `connlabel.conf`.
     ///
     /// # Errors
     ///
-    /// A line that is not a number from 0 to 127 and a name; the error has the line's number.
+    /// A line that is not a number from 0 to 127 and a name; the error names the line.
     pub fn parse(text: &str) -> Result<LabelMap> {
         let mut names = BTreeMap::new();
         for (at, line) in text.lines().enumerate() {

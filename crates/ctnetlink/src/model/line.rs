@@ -1,4 +1,4 @@
-//! An entry as one line of text, in the words of `conntrack -L`.
+//! An entry as one line of text, as `conntrack -L` prints it.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::SystemTime;
@@ -38,21 +38,21 @@ impl<B: AsRef<[u8]>> Flow<B> {
 }
 
 impl<B: AsRef<[u8]>> Display for Flow<B> {
-    /// The line `conntrack -L` prints; [`line`](Flow::line) has more.
+    /// The line that `conntrack -L` prints; [`line`](Flow::line) has options.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.line().fmt(f)
     }
 }
 
 impl<B> Line<'_, B> {
-    /// Also the layer 3 protocol, as `-o extended`.
+    /// Adds the layer 3 protocol, like `conntrack -o extended`.
     #[must_use]
     pub fn extended(mut self) -> Self {
         self.extended = true;
         self
     }
 
-    /// Also the id, as `-o id`.
+    /// Adds the id, like `conntrack -o id`.
     #[must_use]
     pub fn id(mut self) -> Self {
         self.id = true;
@@ -131,7 +131,7 @@ fn direction(
 }
 
 impl Display for Tuple {
-    /// The words of `conntrack -L`: `src=10.0.0.1 dst=10.96.0.10 sport=1001 dport=53`.
+    /// As `conntrack -L` prints it: `src=10.0.0.1 dst=10.96.0.10 sport=1001 dport=53`.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "src={} dst={}", self.src(), self.dst())?;
         if let Some(icmp) = self.icmp() {

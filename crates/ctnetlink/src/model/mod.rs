@@ -1,4 +1,5 @@
-//! The model: entries as they are, by name, and as they are to be; what a kernel can do. Pure.
+//! The model: entries as the kernel reports them, names of entries, entries to be created, and what
+//! a kernel can do. No I/O.
 
 pub(crate) mod capability;
 pub(crate) mod expectation;

@@ -10,7 +10,7 @@ use crate::model::protocol::ProtocolState;
 use crate::model::status::Status;
 use crate::model::tuple::{Family, Tuple};
 
-/// A NAT range of a new entry: the addresses and ports its translation is picked from.
+/// A NAT range of a new entry: the addresses and ports from which the kernel picks the translation.
 ///
 /// ```
 /// use ctnetlink::NatRange;
@@ -26,7 +26,7 @@ pub struct NatRange {
 }
 
 impl NatRange {
-    /// A null binding: NAT was decided, to do nothing.
+    /// A null binding: NAT is decided for the entry, and translates nothing.
     pub fn none() -> NatRange {
         NatRange { addresses: None, ports: None }
     }
@@ -36,7 +36,7 @@ impl NatRange {
         NatRange::address(target.ip()).ports(target.port(), target.port())
     }
 
-    /// Exactly this address; the port stays.
+    /// Exactly this address; the port is kept.
     pub fn address(address: IpAddr) -> NatRange {
         NatRange::addresses(address, address)
     }
@@ -56,9 +56,9 @@ impl NatRange {
 /// An entry to be created.
 ///
 /// The reply tuple defines which packets count as replies. By default it is the mirror of the
-/// original one, which together with a NAT range is also the way to make an entry that really
-/// translates: the kernel rewrites the reply tuple. A reply tuple toward a backend *without* a NAT
-/// range matches packets but translates none.
+/// original one. This default and a NAT range make an entry that really translates: the kernel
+/// rewrites the reply tuple. A reply tuple toward a backend *without* a NAT range matches packets but
+/// translates none.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -83,9 +83,9 @@ pub struct NewEntry {
     pub(crate) change: Change,
 }
 
-/// What can be said when an entry is created and when it is updated.
+/// What can be set both when an entry is created and when it is updated.
 ///
-/// Used by itself as the argument of [`Conntrack::update`](crate::Conntrack::update). The kernel
+/// By itself it is the argument of [`Conntrack::update`](crate::Conntrack::update). The kernel
 /// applies the parts in the order helper, timeout, status, protocol state, mark, sequence
 /// adjustment, SYN proxy, labels, and stops at the first that fails; earlier ones stay applied.
 ///
@@ -108,64 +108,66 @@ pub struct Change {
     pub(crate) synproxy: Option<SynProxy>,
 }
 
-/// The setters both have, so that they cannot drift apart.
+/// The setters of both types, written once so that they cannot differ.
 macro_rules! setters {
     ($($path:ident)?) => {
-        /// Time to live, whole seconds. On creation required; 0 makes the entry expire at once.
+        /// Time to live, in whole seconds. Required for a creation; 0 makes the entry expire at once.
         #[must_use]
         pub fn timeout(mut self, timeout: Duration) -> Self {
             self$(.$path)?.timeout = Some(timeout);
             self
         }
 
-        /// Status bits. `CONFIRMED` is added, because the kernel refuses a status without it. In
-        /// an update all bits of `SEEN_REPLY`, `ASSURED` and `EXPECTED` that are set must be
-        /// repeated: clearing one is `EBUSY`. NAT and offload bits are ignored by the kernel.
+        /// Status bits. `CONFIRMED` is added, because the kernel refuses a status without it. An
+        /// update must repeat those of `SEEN_REPLY`, `ASSURED` and `EXPECTED` that are set: clearing
+        /// one is `EBUSY`. The kernel ignores NAT and offload bits.
         #[must_use]
         pub fn status(mut self, bits: Status) -> Self {
             self$(.$path)?.status = Some(bits | Status::CONFIRMED);
             self
         }
 
-        /// The whole mark.
+        /// Sets the whole mark.
         #[must_use]
         pub fn mark(mut self, mark: u32) -> Self {
             self$(.$path)?.mark = Some((mark, None));
             self
         }
 
-        /// The bits of the mark under a mask. Bits of the value outside the mask are refused: the
-        /// kernel would toggle them (`new = (old & !mask) ^ value`).
+        /// Sets those bits of the mark that are in `mask`. A value with bits outside the mask is
+        /// refused, because the kernel would toggle them (`new = (old & !mask) ^ value`).
         #[must_use]
         pub fn mark_masked(mut self, value: u32, mask: u32) -> Self {
             self$(.$path)?.mark = Some((value, Some(mask)));
             self
         }
 
-        /// All label bits. `ENOSPC` on update where no ruleset uses labels; on creation the
-        /// kernel ignores them then.
+        /// Sets all label bits. If no ruleset uses labels, an update is `ENOSPC`, and a creation
+        /// ignores them.
         #[must_use]
         pub fn labels(mut self, labels: Labels) -> Self {
             self$(.$path)?.labels = Some((labels, None));
             self
         }
 
-        /// The label bits under a mask. Bits outside the mask are refused, as for marks.
+        /// Sets those label bits that are in `mask`. Bits outside the mask are refused, because the
+        /// kernel would toggle them.
         #[must_use]
         pub fn labels_masked(mut self, labels: Labels, mask: Labels) -> Self {
             self$(.$path)?.labels = Some((labels, Some(mask)));
             self
         }
 
-        /// Protocol state: TCP or SCTP. Members that are `None` are left as they are (SCTP wants
-        /// all three). The flags of TCP are written whole.
+        /// Protocol state: TCP or SCTP. Members that are `None` are left as they are (SCTP needs all
+        /// three). TCP flags are written as a whole.
         #[must_use]
         pub fn state(mut self, state: ProtocolState) -> Self {
             self$(.$path)?.state = Some(state);
             self
         }
 
-        /// Helper by name. On a live entry only the one it has is accepted, or `""` to detach.
+        /// The helper, by name. In an update the kernel accepts only the helper that the entry
+        /// already has, or `""` to detach it.
         #[must_use]
         pub fn helper(mut self, name: impl Into<String>) -> Self {
             self$(.$path)?.helper = Some(name.into());
@@ -238,7 +240,7 @@ impl NewEntry {
         self
     }
 
-    /// The entry that expected this one, by its original tuple. `ENOENT` if there is none.
+    /// The entry that expected this one, named by its original tuple. `ENOENT` if it does not exist.
     #[must_use]
     pub fn master(mut self, orig: Tuple) -> Self {
         self.master = Some(orig);
@@ -260,13 +262,16 @@ impl NewEntry {
 
     pub(crate) fn reply_tuple(&self) -> Result<Tuple> {
         self.reply.or_else(|| self.orig.inverse()).ok_or_else(|| {
-            Error::Invalid(format!("create: {} has no reply: say which with reply(...)", self.orig))
+            Error::Invalid(format!(
+                "create: no reply tuple can be derived from {}: set one with reply(...)",
+                self.orig
+            ))
         })
     }
 }
 
 impl Change {
-    /// Nothing yet.
+    /// An empty change: nothing is set yet.
     pub fn new() -> Change {
         Change::default()
     }
@@ -282,7 +287,7 @@ impl Change {
         if mark_outside || labels_outside {
             let what = if mark_outside { "mark" } else { "labels" };
             return Err(Error::Invalid(format!(
-                "update: {what}: bits outside the mask would be toggled"
+                "{what}: the kernel would toggle the bits of the value that are outside the mask"
             )));
         }
         Ok(())
@@ -290,7 +295,7 @@ impl Change {
 }
 
 pub(crate) fn mixed_families() -> Error {
-    Error::Invalid("the addresses of an entry must be of one family".into())
+    Error::Invalid("all addresses of an entry must be of the same family".into())
 }
 
 #[cfg(test)]

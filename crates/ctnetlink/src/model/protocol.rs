@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::uapi::protoinfo as uapi;
 use crate::wire::Attributes;
 
-/// A transport protocol number (`IPPROTO_*`). Prints, and parses from, the name `conntrack` uses
-/// or the number.
+/// A transport protocol number (`IPPROTO_*`). Prints as the name that `conntrack` uses, or else as
+/// the number, and parses from both.
 ///
 /// ```
 /// use ctnetlink::Protocol;
@@ -49,7 +49,7 @@ impl Protocol {
     /// UDP-Lite, 136. Not UDP.
     pub const UDPLITE: Protocol = Protocol(136);
 
-    /// The name, where the protocol has one here.
+    /// The name, if this crate has one for the protocol.
     pub fn name(self) -> Option<&'static str> {
         NAMES.iter().find(|(protocol, _)| *protocol == self).map(|(_, name)| *name)
     }
@@ -73,15 +73,15 @@ impl fmt::Debug for Protocol {
 impl FromStr for Protocol {
     type Err = Error;
 
-    /// Accepts the names above in any case, and numbers.
+    /// Accepts the names that [`name`](Protocol::name) gives, in any case, and numbers.
     fn from_str(text: &str) -> Result<Self, Error> {
         let by_name = NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
         match (by_name, text.parse()) {
             (Some((protocol, _)), _) => Ok(*protocol),
             (None, Ok(number)) => Ok(Protocol(number)),
             (None, Err(_)) => Err(Error::Invalid(format!(
-                "unknown protocol {text:?}: expected tcp, udp, udplite, sctp, icmp, icmpv6, gre, \
-                 dccp or a number from 0 to 255"
+                "unknown protocol {text:?}: expected \"tcp\", \"udp\", \"udplite\", \"sctp\", \"icmp\", \
+                 \"icmpv6\", \"gre\", \"dccp\" or a number from 0 to 255"
             ))),
         }
     }
@@ -134,16 +134,16 @@ macro_rules! states {
                 known.map(|row| row.0).or_else(by_number).ok_or_else(|| {
                     let names: Vec<_> = $state::TABLE.iter().map(|row| row.2).collect();
                     Error::Invalid(format!(
-                        "unknown {} state {text:?}: expected one of {} or a number",
+                        "unknown {} state {text:?}: expected one of \"{}\" or a number",
                         $protocol,
-                        names.join(", "),
+                        names.join("\", \""),
                     ))
                 })
             }
         }
 
         impl fmt::Display for $state {
-            /// The kernel's name, or the number where it has none here.
+            /// The kernel's name, or the number of a state this crate does not know.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match $state::TABLE.iter().find(|row| row.0 == *self) {
                     Some(row) => f.pad(row.2),

@@ -1,5 +1,5 @@
-//! `Serialize`, behind the feature `serde`. Field names are stable; fields of what an entry does
-//! not have are left out, so absent and zero stay different.
+//! `Serialize`, behind the feature `serde`. Field names are stable. Fields that an entry does not
+//! have are left out, so that absent and zero stay different.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use crate::model::protocol::ProtocolState;
 use crate::model::tuple::{Icmp, Tuple};
 use crate::uapi::cta;
 
-/// Writes the fields that are there.
+/// Writes the fields that are present.
 macro_rules! fields {
     ($map:ident, $($name:literal: $value:expr),* $(,)?) => {$(
         if let Some(value) = $value {
@@ -72,7 +72,8 @@ fn nanoseconds(time: SystemTime) -> u64 {
 }
 
 impl Serialize for Tuple {
-    /// By itself a tuple names its protocol; the two of a flow leave that to the flow.
+    /// A tuple by itself has fields for its protocol. The two tuples of a flow have none, because the
+    /// flow has them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("protocol", &self.protocol().to_string())?;
@@ -152,7 +153,7 @@ impl Serialize for Labels {
 }
 
 impl Serialize for ProtocolState {
-    /// Numbers as the kernel has them.
+    /// All values are the kernel's numbers.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         match *self {

@@ -5,8 +5,8 @@ use std::fmt;
 bitflags::bitflags! {
     /// The status of an entry: `enum ip_conntrack_status`. Unknown bits are kept.
     ///
-    /// Typical values: a UDP entry through DNAT without a reply yet is `0x1a8`, replied `0x1aa`,
-    /// assured `0x1ae`; without NAT hooks `0x8`, `0xa`, `0xe`.
+    /// Typical values of a UDP entry through DNAT: `0x1a8` without a reply, `0x1aa` after a reply,
+    /// `0x1ae` when assured. In a namespace without NAT hooks: `0x8`, `0xa`, `0xe`.
     ///
     /// ```
     /// use ctnetlink::Status;
@@ -22,7 +22,7 @@ bitflags::bitflags! {
         const SEEN_REPLY = 1 << 1;
         /// Not dropped early when the table is full.
         const ASSURED = 1 << 2;
-        /// In the table; always set on entries one can see.
+        /// In the table; always set on entries that can be seen.
         const CONFIRMED = 1 << 3;
         /// The source is rewritten.
         const SRC_NAT = 1 << 4;

@@ -63,7 +63,8 @@ fn number(protocol: Protocol, state: &str) -> Option<u16> {
 }
 
 impl Timeouts {
-    /// None yet: what is not said keeps its default. 255 is the generic protocol.
+    /// An empty set of timeouts: a state that is not set keeps its default. Protocol 255 is the
+    /// generic one.
     pub fn of(protocol: Protocol) -> Timeouts {
         Timeouts { protocol, seconds: BTreeMap::new() }
     }
@@ -80,7 +81,7 @@ impl Timeouts {
         }
     }
 
-    /// Whose states they are.
+    /// The protocol whose states these are.
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
@@ -93,9 +94,9 @@ impl Timeouts {
     pub fn set(mut self, state: &str, timeout: Duration) -> Result<Timeouts> {
         let protocol = self.protocol;
         let Some(number) = number(protocol, state) else {
-            let known = states(protocol).join(", ");
+            let known = states(protocol).join("\", \"");
             return Err(Error::Invalid(format!(
-                "timeout: {protocol} has no state {state:?}: expected one of {known}"
+                "timeout: {protocol} has no state {state:?}: expected one of \"{known}\""
             )));
         };
         self.seconds.insert(number, u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX));
@@ -108,7 +109,7 @@ impl Timeouts {
         Some(Duration::from_secs((*seconds).into()))
     }
 
-    /// Every state that has a timeout here.
+    /// Every state whose timeout is set, with the timeout.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         states(self.protocol).iter().filter_map(|state| Some((*state, self.get(state)?)))
     }
@@ -132,7 +133,7 @@ pub struct TimeoutPolicy {
     pub family: Family,
     /// The timeouts, and with them the layer 4 protocol.
     pub timeouts: Timeouts,
-    /// How many rules use it; only known of a policy in the kernel.
+    /// How many rules use the policy; known only for a policy that was read from the kernel.
     pub users: Option<u32>,
 }
 
@@ -150,7 +151,7 @@ impl TimeoutPolicy {
         let family = find(x::L3PROTO).and_then(|a| a.be16()).and_then(|n| u8::try_from(n).ok());
         TimeoutPolicy {
             name,
-            // The kernel accepts any number; what is no address family is shown as IPv4.
+            // The kernel accepts any number. One that is not IPv4 or IPv6 is shown as IPv4.
             family: family.and_then(Family::from_number).unwrap_or(Family::Ipv4),
             timeouts: Timeouts::parse(payload),
             users: find(x::USE).and_then(|a| a.be32()),
@@ -171,7 +172,7 @@ mod tests {
         let sctp = Timeouts::of(Protocol::SCTP).set("HEARTBEAT_SENT", seconds(1)).unwrap();
         assert_eq!(sctp.seconds.get(&8), Some(&1));
         let error = Timeouts::of(Protocol::UDP).set("ESTABLISHED", seconds(1)).unwrap_err();
-        assert!(error.to_string().contains("expected one of UNREPLIED, REPLIED"), "{error}");
+        assert!(error.to_string().contains("one of \"UNREPLIED\", \"REPLIED\""), "{error}");
         assert!(Timeouts::of(Protocol(255)).set("TIMEOUT", seconds(1)).is_ok());
     }
 }

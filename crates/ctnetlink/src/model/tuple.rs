@@ -26,10 +26,10 @@ pub enum Family {
 }
 
 impl Family {
-    /// Both, in the order everything here reports them.
+    /// Both families, in the order in which this crate reports them.
     pub const ALL: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
-    /// The family of an address as it stands: an IPv4-mapped IPv6 address is IPv6.
+    /// The family of an address. An IPv4-mapped IPv6 address is IPv6.
     pub fn of(address: IpAddr) -> Family {
         match address {
             IpAddr::V4(_) => Family::Ipv4,
@@ -70,13 +70,15 @@ impl FromStr for Family {
         match text {
             "ipv4" => Ok(Family::Ipv4),
             "ipv6" => Ok(Family::Ipv6),
-            _ => Err(Error::Invalid(format!("unknown family {text:?}: expected ipv4 or ipv6"))),
+            _ => Err(Error::Invalid(format!(
+                "unknown family {text:?}: expected \"ipv4\" or \"ipv6\""
+            ))),
         }
     }
 }
 
-/// ICMP or ICMPv6 fields of a tuple. The id belongs to the source side; the reply tuple has the
-/// answering type.
+/// ICMP or ICMPv6 fields of a tuple. The id belongs to the source side. The reply tuple has the type
+/// of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Icmp {
     /// Type.
@@ -89,9 +91,9 @@ pub struct Icmp {
 
 /// One direction of an entry.
 ///
-/// In the original direction source and destination are as the first packet had them before NAT;
-/// in the reply direction they are what a reply has on the wire before NAT is undone. So for an
-/// entry through DNAT `orig.dst` is the frontend and `reply.src` the backend.
+/// In the original direction, source and destination are those of the first packet before NAT. In the
+/// reply direction, they are those of a reply on the wire, before NAT is undone. So, for an entry
+/// through DNAT, `orig.dst` is the frontend and `reply.src` is the backend.
 ///
 /// ```
 /// use ctnetlink::{Protocol, Tuple};
@@ -197,7 +199,8 @@ impl Tuple {
         self.src_port
     }
 
-    /// Destination port, like [`src_port`](Tuple::src_port).
+    /// Destination port in host byte order: TCP, UDP, UDP-Lite, SCTP; for GRE the key. Other
+    /// protocols have none.
     #[inline]
     pub fn dst_port(&self) -> Option<u16> {
         self.dst_port
@@ -230,8 +233,8 @@ impl Tuple {
 
     /// Reads the value of `CTA_TUPLE_*`. `base` is its offset, for error texts.
     ///
-    /// Addresses and protocol are mandatory, the kernel always sends them; unknown members are
-    /// skipped.
+    /// Addresses and protocol are mandatory, because the kernel always sends them. Unknown members
+    /// are skipped.
     #[inline]
     pub(crate) fn parse(value: &[u8], family: Family, base: usize) -> Result<Self, DecodeError> {
         match usual::parse(value, family) {
@@ -240,7 +243,7 @@ impl Tuple {
         }
     }
 
-    /// Any layout: members in any order, unknown ones among them.
+    /// Parses any layout: members in any order, and unknown ones among them.
     fn parse_any(value: &[u8], family: Family, base: usize) -> Result<Self, DecodeError> {
         use uapi::tuple as t;
 
@@ -293,7 +296,7 @@ mod usual {
 
     const NESTED: u16 = netlink_packet_core::NLA_F_NESTED;
 
-    /// An attribute header as the number its four bytes make on this machine.
+    /// The four bytes of an attribute header as a number in host byte order.
     const fn header(length: u16, kind: u16) -> u32 {
         let ([a, b], [c, d]) = (length.to_ne_bytes(), kind.to_ne_bytes());
         u32::from_ne_bytes([a, b, c, d])
@@ -337,7 +340,7 @@ mod usual {
         (Protocol(value[N - 20]), port(N - 12), port(N - 4))
     }
 
-    /// Exactly this long: a zone behind it is for the walk.
+    /// Accepts exactly this length. A tuple with a zone is longer, and is left to the walk.
     #[inline]
     pub(super) fn parse(value: &[u8], family: Family) -> Option<Tuple> {
         let (src, dst, (protocol, src_port, dst_port)): (IpAddr, IpAddr, _) = match family {
@@ -363,7 +366,8 @@ mod usual {
 }
 
 /// The ICMP type that answers this one (`nf_conntrack_invert_icmp_tuple` and its sibling for
-/// ICMPv6). The kernel tracks none without, and refuses them in requests and filters.
+/// ICMPv6). The kernel tracks no type without an answer, and refuses such types in requests and
+/// filters.
 pub(crate) fn answering_type(protocol: Protocol, kind: u8) -> Option<u8> {
     let pairs: &[(u8, u8)] = match protocol {
         Protocol::ICMPV6 => &[(128, 129), (139, 140)],

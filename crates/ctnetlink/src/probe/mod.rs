@@ -1,5 +1,5 @@
-//! Finding out what the running kernel can be trusted with: the questions asked in place. What has
-//! to be tried out is in `trial.rs`.
+//! Finding out what the running kernel can be trusted with. The questions here are harmless and are
+//! asked in the handle's namespace. What has to be tried out in a scratch namespace is in `trial.rs`.
 
 mod trial;
 
@@ -14,7 +14,7 @@ use crate::transport::namespace::Namespace;
 
 const OPERATION: Operation = Operation::Probe;
 
-/// What can be tried out, or why nothing can. It takes a while, and no socket of the handle.
+/// What the trial found, or why it could not run. It takes a while, and uses no socket of the handle.
 pub(crate) fn try_out() -> (Trial, Option<String>) {
     match Namespace::scratch(trial::run) {
         Ok(trial) => (trial, None),
@@ -22,8 +22,8 @@ pub(crate) fn try_out() -> (Trial, Option<String>) {
     }
 }
 
-/// All questions that are asked in place. Only a kernel that does not behave like ctnetlink at all
-/// is an error.
+/// Asks all questions in the handle's namespace. It is an error only if the kernel does not behave
+/// like ctnetlink at all.
 pub(crate) fn capabilities(
     namespace: &Namespace,
     command: &mut Command,

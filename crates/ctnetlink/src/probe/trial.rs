@@ -1,9 +1,9 @@
 //! Trying out the kernel's filters, in a scratch namespace on a table of its own.
 //!
-//! For each criterion the kernel may be asked to filter by, a few parts as the planner makes them
-//! are dumped and flushed, and what comes back and what survives is compared with what the part
-//! says. Whatever could not be created here (zones, a protocol the kernel lacks) is left out of the
-//! comparison, and a trial that then has nothing to tell by proves nothing.
+//! For each criterion, the trial dumps and flushes by a few parts like those the planner makes. It
+//! compares the entries that come back, and those that survive, with what the part should select. An
+//! entry that could not be created here (in a zone, of a protocol the kernel lacks) is left out of
+//! the comparison. A trial whose remaining entries show no difference proves nothing.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::transport::socket::Socket;
 
 const OPERATION: Operation = Operation::Probe;
 
-/// What the trial found. The default is that of no trial at all.
+/// What the trial found. The default is the result without any trial.
 #[derive(Debug)]
 pub(crate) struct Trial {
     pub(crate) trusts: Trusts,
@@ -51,9 +51,9 @@ struct Scratch {
 
 /// The zone some entries are in.
 const ZONE: u16 = 7;
-/// The bit some entries' marks have.
+/// The mark bit that some entries have.
 const MARK: u32 = 0x10;
-/// The status by which entries are told apart: one bit set, one not.
+/// The status bits that distinguish entries: one that a filter wants set, one that it wants unset.
 const SET: Status = Status::SEEN_REPLY;
 const UNSET: Status = Status::ASSURED;
 
@@ -67,7 +67,7 @@ fn host(family: Family, n: u16) -> IpAddr {
 const FRONTEND: (u16, u16) = (10, 53);
 const BACKEND: (u16, u16) = (20, 5353);
 
-/// Entries of one family that differ in each field from the first, in one way each.
+/// Entries of one family. For each field there are some that differ from the first in it.
 fn table(family: Family) -> Vec<Scratch> {
     let at = |(n, port)| SocketAddr::new(host(family, n), port);
     // Client, frontend, backend.
@@ -124,12 +124,12 @@ impl Scratch {
     }
 
     fn get(&self) -> Result<Vec<u8>> {
-        // A kernel without zones refuses any, also the default one.
+        // A kernel without zones refuses every zone, even the default one.
         let zone = (self.zone != 0).then_some(self.zone);
         entry::get(&Key { zone, ..Key::orig(self.orig) })
     }
 
-    /// What the part should select, told without the kernel.
+    /// Whether the part should select this entry, decided without the kernel.
     fn is_selected(&self, part: &KernelPart) -> bool {
         let family = Family::of(self.orig.src());
         let status = (self.status | Status::CONFIRMED).bits();
@@ -139,7 +139,7 @@ impl Scratch {
     }
 }
 
-/// The parts by which a criterion is tried out in a family; none where it means nothing.
+/// The parts that try out a criterion in a family; none if it has no meaning there.
 fn parts(criterion: KernelCriterion, family: Family) -> Vec<KernelPart> {
     use KernelCriterion as C;
     let base = KernelPart { family: Some(family), ..KernelPart::default() };
@@ -213,7 +213,7 @@ pub(crate) fn run() -> Result<Trial> {
     let mut command = Command::new(Socket::open()?);
     let tables = Family::ALL.map(table);
     for entry in tables.iter().flatten() {
-        // A kernel that lacks something refuses here; what is not there is not compared.
+        // A kernel that lacks a feature refuses the entry here; it is then not compared.
         let _ = refusal(command.act(OPERATION, entry.create()?))?;
     }
     let existing = existing(&mut command, &tables)?;
@@ -243,7 +243,7 @@ pub(crate) fn run() -> Result<Trial> {
     })
 }
 
-/// Right only if right every time.
+/// Combines two results: a criterion is right only if every part of it was right.
 fn both(so_far: Trust, now: Trust) -> Trust {
     match (so_far, now) {
         (Trust::Untested, now) => now,
@@ -253,7 +253,7 @@ fn both(so_far: Trust, now: Trust) -> Trust {
     }
 }
 
-/// What of the tables is there as it was meant.
+/// The entries of the tables that exist as they were meant.
 fn existing(command: &mut Command, tables: &[Vec<Scratch>]) -> Result<Vec<Scratch>> {
     let mut found = Vec::new();
     for entry in tables.iter().flatten() {
@@ -291,7 +291,7 @@ fn takes_labels(command: &mut Command, existing: &[Scratch]) -> Result<bool> {
     Ok(matches!(refusal(updated)?, None | Some(libc::ENOSPC)))
 }
 
-/// A trial that selects all, or nothing, of what is there proves nothing.
+/// Whether a part can prove something: one that selects all existing entries, or none, cannot.
 fn tells(part: &KernelPart, existing: &[Scratch]) -> bool {
     let selected = existing.iter().filter(|entry| entry.is_selected(part)).count();
     (1..existing.len()).contains(&selected)
@@ -317,7 +317,7 @@ fn try_dump(command: &mut Command, part: &KernelPart, existing: &[Scratch]) -> R
     Ok(if right { Trust::Proved } else { Trust::Wrong })
 }
 
-/// Flushes, looks who survived, and puts back what is missing.
+/// Flushes, checks which entries survived, and creates the missing ones again.
 fn try_flush(command: &mut Command, part: &KernelPart, existing: &[Scratch]) -> Result<Trust> {
     if !tells(part, existing) {
         return Ok(Trust::Untested);

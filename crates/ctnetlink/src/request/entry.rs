@@ -18,7 +18,7 @@ fn head(message: u8, family: u8) -> Head {
     Head { subsystem, message, family, version: 0, flags: 0, sequence: 0 }
 }
 
-/// `CT_GET_STATS`: always valid, so `EINVAL` can only mean that ctnetlink is not there.
+/// `CT_GET_STATS`: always valid, so `EINVAL` can only mean that the kernel has no ctnetlink.
 pub(crate) fn stats(sequence: u32) -> Vec<u8> {
     Head { sequence, ..head(uapi::IPCTNL_MSG_CT_GET_STATS, 0) }.bytes(Vec::new())
 }
@@ -54,14 +54,14 @@ pub(crate) fn delete(key: &Key) -> Result<Vec<u8>> {
     keyed(uapi::IPCTNL_MSG_CT_DELETE, key)
 }
 
-/// Makes a finished delete of one entry the get of the same entry: the attributes are the same.
+/// Turns a finished delete of one entry into a get of that entry: both have the same attributes.
 pub(crate) fn make_get(delete: &mut [u8]) {
     let kind = u16::from_be_bytes([uapi::NFNL_SUBSYS_CTNETLINK, uapi::IPCTNL_MSG_CT_GET]);
     delete[4..6].copy_from_slice(&kind.to_ne_bytes());
 }
 
 /// `CT_DELETE` without a tuple: removes every entry of the family. Version 1 makes the kernel
-/// honour the family (Linux 5.3; 4.20 to 5.2 always do, older ones never).
+/// honour the family (since Linux 5.3; 4.20 to 5.2 always do, older ones never).
 pub(crate) fn flush(family: Option<Family>) -> Vec<u8> {
     let number = family.map_or(0, Family::number);
     let version = u8::from(family.is_some());
@@ -71,7 +71,8 @@ pub(crate) fn flush(family: Option<Family>) -> Vec<u8> {
 
 /// `CT_NEW` that creates. Without `or_update` an entry that exists is `EEXIST`.
 pub(crate) fn create(entry: &NewEntry, or_update: bool) -> Result<Vec<u8>> {
-    // By name, here and below: what is added to the type cannot be left out of the request.
+    // Destructured by name, here and below, so that a field added to the type cannot be forgotten in
+    // the request.
     let NewEntry { orig, reply: _, zone, src_nat, dst_nat, master, change } = entry;
     let family = entry.family()?;
     let mut attributes =
@@ -109,13 +110,13 @@ pub(crate) fn append_zero<B: AsRef<[u8]>>(out: &mut Vec<u8>, flow: &Flow<B>) -> 
     append_pinned(out, uapi::IPCTNL_MSG_CT_GET_CTRZERO, flow)
 }
 
-/// The kernel always sends an id; for an entry that came from elsewhere and lacks it nothing is
-/// appended.
+/// The kernel always sends an id. An entry from elsewhere may have none: this is an error, and
+/// nothing is appended.
 fn append_pinned<B: AsRef<[u8]>>(out: &mut Vec<u8>, message: u8, flow: &Flow<B>) -> Result<()> {
     let (Some(reply), Some(id)) = (flow.attribute(cta::TUPLE_REPLY), flow.attribute(cta::ID))
     else {
         return Err(Error::Invalid(
-            "an entry without an id cannot be told from its successor".into(),
+            "an entry without an id cannot be distinguished from its successor".into(),
         ));
     };
     let mut attributes = vec![
@@ -197,7 +198,7 @@ fn protocol_state(state: &ProtocolState) -> DefaultNla {
             members.extend(state.map(|state| byte(p::TCP_STATE, state.number())));
             members.extend(wscale_orig.map(|shift| byte(p::TCP_WSCALE_ORIGINAL, shift)));
             members.extend(wscale_reply.map(|shift| byte(p::TCP_WSCALE_REPLY, shift)));
-            // Flags and mask: only masked bits change, so the mask is everything.
+            // Flags and mask: only bits in the mask change, so the mask has all bits.
             let flags = |kind, flags: u8| DefaultNla::new(kind, vec![flags, 0xff]);
             members.extend(flags_orig.map(|bits| flags(p::TCP_FLAGS_ORIGINAL, bits)));
             members.extend(flags_reply.map(|bits| flags(p::TCP_FLAGS_REPLY, bits)));
@@ -269,7 +270,7 @@ mod tests {
     use crate::model::protocol::Protocol;
     use crate::model::tuple::Tuple;
 
-    /// A delete by reply tuple and id as a kernel took it (docs/kernel-interface.md, 11).
+    /// A delete by reply tuple and id that a kernel accepted (docs/kernel-interface.md, 11).
     const DELETE: &str = "5000000002010100070302010000000002000000340002801400018008000100\
         0af40105080002000a0000011c00028005000100110000000600020014e90000\
         0600030003e9000008000c004c4f9f98";
@@ -305,7 +306,7 @@ mod tests {
         assert_eq!(stats(7), unhex("14000000050101000700000000000000 00000000"));
     }
 
-    /// The creation of an entry with NAT as a kernel took it (docs/kernel-interface.md, 11).
+    /// The creation of an entry with NAT that a kernel accepted (docs/kernel-interface.md, 11).
     #[test]
     fn create_is_byte_for_byte_the_verified_vector() {
         let expected = unhex(

@@ -19,7 +19,7 @@ fn family(tuple: &Tuple) -> Result<u8> {
     Ok(tuple.family().ok_or_else(mixed_families)?.number())
 }
 
-/// Dumps all, or those of one master.
+/// Dumps all expectations, or those of one master.
 pub(crate) fn dump(master: Option<&Key>) -> Result<Vec<u8>> {
     let number = master.map_or(Ok(0), |master| family(&master.tuple))?;
     let mut attributes = Vec::new();
@@ -60,7 +60,7 @@ pub(crate) fn flush() -> Vec<u8> {
 }
 
 pub(crate) fn create(new: &NewExpectation, or_update: bool) -> Result<Vec<u8>> {
-    // By name: what is added to the type cannot be left out of the request.
+    // Destructured by name, so that a field added to the type cannot be forgotten in the request.
     let NewExpectation {
         master,
         tuple: expected,
@@ -77,7 +77,7 @@ pub(crate) fn create(new: &NewExpectation, or_update: bool) -> Result<Vec<u8>> {
         tuple(x::MASTER, master),
         tuple(x::TUPLE, expected),
         tuple(x::MASK, mask),
-        // Not required, but an update changes nothing else.
+        // A creation does not need it, but it is the only thing an update changes.
         be32(x::TIMEOUT, u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX)),
         be32(x::FLAGS, flags.bits()),
         be32(x::CLASS, *class),

@@ -1,4 +1,4 @@
-//! The kernel's filter on the wire: dumps that use it, and the flush that does.
+//! The kernel's filter on the wire: the dump and the flush that use it.
 
 use netlink_packet_core::{DefaultNla, NLM_F_DUMP};
 
@@ -26,20 +26,22 @@ pub(crate) fn dump(sequence: u32, part: &KernelPart) -> Vec<u8> {
 
 /// `CT_DELETE` of everything the kernel part selects, in the kernel (Linux 6.12).
 ///
-/// Always with `CTA_FILTER`, which makes the kernel honour the family, and with an original tuple
-/// that is no complete key: to a kernel that does not understand the filter it is the delete of
-/// one entry without a key, `EINVAL`, and nothing is deleted (`ctnetlink_del_conntrack`).
+/// It always has `CTA_FILTER`, which makes the kernel honour the family, and an original tuple that
+/// is not a complete key. A kernel that does not understand the filter takes it for the delete of one
+/// entry whose key is incomplete: it answers `EINVAL` and deletes nothing (`ctnetlink_del_conntrack`).
 ///
 /// # Errors
 ///
-/// A part without a family, or whose original tuple is a complete key.
+/// The part has no family, or its original tuple is a complete key.
 pub(crate) fn flush(part: &KernelPart) -> Result<Vec<u8>> {
     if part.family.is_none() || part.has_complete_key() {
-        return Err(Error::Invalid("flush: this filter cannot be told from a single key".into()));
+        return Err(Error::Invalid(
+            "flush: the filter has no family, or its original tuple is a complete key".into(),
+        ));
     }
     let mut attributes = Attributes::of(part);
     if attributes.orig.proto.is_empty() {
-        // Not selected by a bit, so it is there and means nothing.
+        // No bit selects it, so the kernel does not compare it.
         attributes.orig.proto.push(byte(t::PROTO_NUM, Protocol::UDP.0));
     }
     let filter = attributes.filter();
@@ -47,9 +49,9 @@ pub(crate) fn flush(part: &KernelPart) -> Result<Vec<u8>> {
     Ok(head(uapi::IPCTNL_MSG_CT_DELETE, part).bytes(all.collect()))
 }
 
-/// Mark, status, zone: at the top level.
+/// The criteria at the top level: mark, status, zone.
 fn rest(part: &KernelPart) -> Vec<DefaultNla> {
-    // By name: a criterion that is added must not be left out of the request in silence.
+    // Destructured by name, so that a new criterion cannot be forgotten in the request.
     let KernelPart { family: _, orig: _, reply: _, mark, status, zone } = *part;
     let mut all = Vec::new();
     if let Some((value, mask)) = mark {
@@ -89,7 +91,7 @@ impl Attributes {
         orig.into_iter().chain(self.reply.nest(cta::TUPLE_REPLY)).collect()
     }
 
-    /// Flags in host order. Also without any bits: that makes a flush a filtered one.
+    /// Flags in host order. A flush needs it even without any bits: only that makes it a filtered one.
     fn filter(&self) -> DefaultNla {
         let flags = |kind, bits: u32| DefaultNla::new(kind, bits.to_ne_bytes().to_vec());
         let mut members = vec![flags(f::ORIG_FLAGS, self.orig.bits)];
@@ -175,7 +177,7 @@ mod tests {
         parts.iter().map(|part| flush(part).unwrap()).collect()
     }
 
-    /// A filtered flush as a kernel took it (docs/kernel-interface.md, 11).
+    /// A filtered flush that a kernel accepted (docs/kernel-interface.md, 11).
     #[test]
     fn flush_is_byte_for_byte_the_verified_vector() {
         let expected = unhex(

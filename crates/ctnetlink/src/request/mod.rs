@@ -5,8 +5,8 @@
 //! typed message variants drop `NLA_F_NESTED` from attributes they do not know, and the kernel
 //! refuses a `CTA_FILTER` without it.
 //!
-//! `CT_DELETE` without a tuple is a flush of everything to the kernel. Only [`entry::flush`] makes
-//! one; the filtered flush of [`filter::flush`] always has a tuple.
+//! To the kernel, a `CT_DELETE` without a tuple is a flush of everything. Only [`entry::flush`] makes
+//! one. The filtered flush of [`filter::flush`] always has a tuple.
 
 pub(crate) mod entry;
 pub(crate) mod expect;
@@ -71,8 +71,8 @@ impl Head {
     }
 }
 
-/// Gives a finished request its number, and asks for an acknowledgement if wanted. Only when a
-/// batch is sent are the numbers known.
+/// Gives a finished request its sequence number, and asks for an acknowledgement if wanted. The
+/// numbers of a batch are known only when it is sent.
 pub(crate) fn seal(request: &mut [u8], sequence: u32, acknowledge: bool) {
     if acknowledge {
         add_flags(request, NLM_F_ACK);
@@ -80,7 +80,7 @@ pub(crate) fn seal(request: &mut [u8], sequence: u32, acknowledge: bool) {
     request[8..12].copy_from_slice(&sequence.to_ne_bytes());
 }
 
-/// Has the kernel report the entry that a finished request touches.
+/// Makes a finished request ask the kernel to report the entry that it touches.
 pub(crate) fn ask_for_echo(request: &mut [u8]) {
     add_flags(request, NLM_F_ECHO);
 }
@@ -113,15 +113,15 @@ pub(crate) fn byte(kind: u16, value: u8) -> DefaultNla {
     DefaultNla::new(kind, vec![value])
 }
 
-/// A NUL-terminated text of at most so many bytes.
+/// A NUL-terminated text of at most `most` bytes.
 ///
-/// Checked here and not left to the kernel: an attribute that does not fit its 16-bit length is
-/// skipped, and a delete by name without its name removes everything; and the kernel compares up
-/// to the first NUL, which would name something else.
+/// It is checked here and not left to the kernel. An attribute that does not fit its 16-bit length is
+/// skipped, and a delete by name without its name removes everything. And the kernel compares up to
+/// the first NUL, so that a NUL in a name would name something else.
 pub(crate) fn text(kind: u16, value: &str, most: usize) -> Result<DefaultNla> {
     if value.len() > most || value.contains('\0') {
         return Err(Error::Invalid(format!(
-            "the name {value:.40?} is none: at most {most} bytes, and no NUL in it"
+            "invalid name {value:.40?}: expected at most {most} bytes and no NUL"
         )));
     }
     Ok(DefaultNla::new(kind, [value.as_bytes(), b"\0"].concat()))
@@ -148,7 +148,7 @@ pub(crate) fn tuple(kind: u16, tuple: &Tuple) -> DefaultNla {
     nest(kind, &members)
 }
 
-/// An address under the number of its family.
+/// An address, with the attribute number of its family.
 pub(crate) fn address(v4: u16, v6: u16, address: IpAddr) -> DefaultNla {
     match address {
         IpAddr::V4(address) => DefaultNla::new(v4, address.octets().to_vec()),

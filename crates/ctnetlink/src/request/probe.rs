@@ -6,7 +6,7 @@ use netlink_packet_core::{DefaultNla, NLM_F_DUMP};
 use super::{Head, be16, be32, byte, nest};
 use crate::uapi::{self, cta, filter as f, tuple as t};
 
-/// A number no address family has entries of, so that a dump of it is empty.
+/// The number of an address family that has no entries, so that a dump of it is empty.
 const EMPTY_FAMILY: u8 = 5;
 /// A filter bit no kernel knows.
 const UNKNOWN_BIT: u32 = 0x8000_0000;
@@ -32,14 +32,15 @@ fn flags(kind: u16, bits: u32) -> DefaultNla {
     DefaultNla::new(kind, bits.to_ne_bytes().to_vec())
 }
 
-/// `ENOENT` from a sane kernel: nothing has this key. Anything else: stop.
+/// A sane kernel answers `ENOENT`, because no entry has this key. After any other answer, probing
+/// stops.
 pub(crate) fn control() -> Vec<u8> {
     let attributes = vec![impossible(), be32(cta::ID, 0)];
     head(uapi::IPCTNL_MSG_CT_DELETE, uapi::AF_INET, 0).bytes(attributes)
 }
 
-/// The same with a malformed `CTA_FILTER` (not marked as a nest): a kernel that parses it in
-/// deletes says `EINVAL`, one that does not `ENOENT`.
+/// The delete of [`control`] with a malformed `CTA_FILTER` (not marked as a nest). A kernel that
+/// parses it in deletes answers `EINVAL`; one that does not answers `ENOENT`.
 pub(crate) fn flush_filter() -> Vec<u8> {
     let filter = nest(cta::FILTER, &[flags(f::ORIG_FLAGS, f::F_PROTO_NUM)]);
     let mut value = vec![0; netlink_packet_core::Emitable::buffer_len(&filter) - 4];
@@ -54,14 +55,15 @@ pub(crate) fn dump_filter() -> Vec<u8> {
     dump(EMPTY_FAMILY).bytes(vec![filter])
 }
 
-/// The same for the status filter: a mask of nothing is invalid.
+/// An error from a kernel that filters dumps by status, because an empty mask is invalid; an empty
+/// dump from one that does not.
 pub(crate) fn status_filter() -> Vec<u8> {
     dump(EMPTY_FAMILY).bytes(vec![be32(cta::STATUS, 0)])
 }
 
-/// The same for the zone filter: only where the zone makes the kernel build a filter is the mark's
-/// mask without a mark noticed. A kernel that ignores it dumps the table, of which only the first
-/// datagram is looked at.
+/// An error from a kernel that filters dumps by zone: the zone makes it build a filter, and only then
+/// does it notice that the mark's mask has no mark. A kernel that ignores the zone dumps the table, of
+/// which only the first datagram is read.
 pub(crate) fn zone_filter() -> Vec<u8> {
     dump(0).bytes(vec![be16(cta::ZONE, 1), be32(cta::MARK_MASK, 1)])
 }

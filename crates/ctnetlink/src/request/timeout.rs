@@ -20,7 +20,7 @@ fn data(timeouts: &Timeouts) -> DefaultNla {
     nest(x::DATA, &members)
 }
 
-/// Creates a policy; with `replace`, updates the one of this name.
+/// Creates a policy; with `replace`, updates the policy of this name if it exists.
 pub(crate) fn create(policy: &TimeoutPolicy, replace: bool) -> Result<Vec<u8>> {
     let name = text(x::NAME, &policy.name, uapi::TIMEOUT_NAME_MAX)?;
     let flags = if replace { NLM_F_CREATE | NLM_F_REPLACE } else { NLM_F_CREATE | NLM_F_EXCL };
@@ -46,7 +46,7 @@ pub(crate) fn delete(name: &str) -> Result<Vec<u8>> {
     Ok(head(uapi::IPCTNL_MSG_TIMEOUT_DELETE).bytes(vec![name]))
 }
 
-/// Deletes all that are not in use.
+/// Deletes all policies that are not in use.
 pub(crate) fn flush() -> Vec<u8> {
     head(uapi::IPCTNL_MSG_TIMEOUT_DELETE).bytes(Vec::new())
 }

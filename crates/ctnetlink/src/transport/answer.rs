@@ -10,7 +10,7 @@ const ATTR_MSG: u16 = 1;
 /// `NLMSGERR_ATTR_OFFS`: offset of the offending attribute, u32 in host order.
 const ATTR_OFFS: u16 = 2;
 
-/// A message, by what it means to the one who waits.
+/// A message, classified by what it means to the caller that waits.
 #[derive(Debug)]
 pub(crate) enum Answer<'a> {
     /// `NLMSG_ERROR` with code 0.
@@ -21,7 +21,7 @@ pub(crate) enum Answer<'a> {
     Done,
     /// A message of a subsystem.
     Data(Message<'a>),
-    /// `NLMSG_NOOP` and what is not defined.
+    /// `NLMSG_NOOP`, and control messages that are not defined.
     Noise,
 }
 

@@ -6,8 +6,8 @@ use crate::transport::answer::Answer;
 use crate::transport::socket::{RECEIVE_CAPACITY, Socket};
 use crate::wire::{Message, Messages};
 
-/// A socket with its buffer and its own count of sequence numbers. Dumps of the table have sockets
-/// of their own, so nothing but answers to commands arrives here.
+/// A socket with its buffer and its own count of sequence numbers. Dumps of the table have their own
+/// sockets, so only answers to commands arrive here.
 #[derive(Debug)]
 pub(crate) struct Command {
     socket: Socket,
@@ -24,8 +24,8 @@ impl Command {
         &self.socket
     }
 
-    /// Reserves consecutive sequence numbers and returns the first. 0 is never used: events have
-    /// it.
+    /// Reserves consecutive sequence numbers and returns the first. 0 is never used, because it is the
+    /// number of events.
     pub(crate) fn reserve(&mut self, count: usize) -> u32 {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         if self.next_sequence > u32::MAX - count {
@@ -54,7 +54,7 @@ impl Command {
             match self.socket.try_receive(operation, &mut self.buffer) {
                 Ok(true) => {}
                 Ok(false) => return Ok(lost),
-                // Reported once, before what did fit.
+                // The kernel reports it once, before the messages that did fit.
                 Err(Error::Overrun { .. }) => {
                     lost = true;
                     continue;
@@ -127,8 +127,8 @@ impl Command {
         self.request(operation, request, |_| Ok(()))
     }
 
-    /// The start of a dump: whether the kernel refuses it. What it dumps is not looked at, and the
-    /// socket is of no use afterwards.
+    /// Starts a dump and returns an error if the kernel refuses it. The dumped data is not read, so the
+    /// socket cannot be used afterwards.
     pub(crate) fn first(&mut self, operation: Operation, mut request: Vec<u8>) -> Result<()> {
         let sequence = self.reserve(1);
         request::seal(&mut request, sequence, false);
@@ -144,8 +144,8 @@ impl Command {
         }
     }
 
-    /// A dump that fits an exchange: statistics, expectations, timeout policies. It asks for an
-    /// acknowledgement too, because some dumps that have nothing to say send no `NLMSG_DONE`.
+    /// A small dump on this socket: statistics, expectations, timeout policies. It also asks for an
+    /// acknowledgement, because some dumps without data send no `NLMSG_DONE`.
     pub(crate) fn collect(
         &mut self,
         operation: Operation,
@@ -155,19 +155,20 @@ impl Command {
         let sequence = self.reserve(1);
         request::seal(&mut request, sequence, true);
         self.socket.send(operation, &request)?;
-        // A message that cannot be used does not end the dump: one that is left running would make
-        // the next on this socket EBUSY.
+        // A message that the reader refuses does not end the loop: as long as a dump is unfinished,
+        // the next one on this socket is EBUSY.
         let mut result = Ok(());
         let mut lost = false;
         loop {
             match self.socket.receive(operation, &mut self.buffer) {
                 Ok(()) => {}
-                // Said once, before what did fit. For the same reason the dump is read on.
+                // The kernel reports it once, before the messages that did fit. The dump is still
+                // read to its end, for the reason above.
                 Err(Error::Overrun { .. }) => {
                     lost = true;
                     continue;
                 }
-                // The end was among what was lost.
+                // The end of the dump was lost, too.
                 Err(Error::NoAnswer { .. }) if lost => return Err(Error::Overrun { operation }),
                 Err(error) => return Err(error),
             }
@@ -188,8 +189,8 @@ impl Command {
     }
 }
 
-/// The errno of a request the kernel refused; `None` if it did not. Other errors, and the lack of
-/// privilege, are errors here too.
+/// The errno if the kernel refused the request; `None` if it did not. A lack of privilege, and any
+/// other error, is returned as an error.
 pub(crate) fn refusal(result: Result<()>) -> Result<Option<i32>> {
     match result {
         Ok(()) => Ok(None),
@@ -219,8 +220,8 @@ mod tests {
         });
     }
 
-    /// Answers to a command that did not fit the receive buffer: it was executed, its result is
-    /// unknown, and that is said. What fits is the result all the same.
+    /// The answers to a command did not fit the receive buffer. The command was executed, and its
+    /// result is unknown: that is an error. An answer that fits is the result, as always.
     #[test]
     fn lost_answers_of_a_command_are_an_overrun() {
         in_netns(|| {
@@ -235,8 +236,8 @@ mod tests {
         });
     }
 
-    /// Of a dump on the command socket an unknown part is missing. It is read to its end, so that
-    /// the next is not `EBUSY`.
+    /// An unknown part of a dump on the command socket is missing. The dump is read to its end, so that
+    /// the next one is not `EBUSY`.
     #[test]
     fn lost_answers_of_a_collected_dump_are_an_overrun() {
         in_netns(|| {
@@ -258,7 +259,7 @@ mod tests {
         });
     }
 
-    /// More than a datagram, of which the first entry is refused by its reader.
+    /// A dump of several datagrams, whose first entry the reader refuses.
     #[test]
     fn a_dump_is_read_to_its_end_whatever_its_reader_says() {
         in_netns(|| {

@@ -12,7 +12,7 @@ use crate::transport::socket::Socket;
 
 const THREAD_NAMESPACE: &str = "/proc/thread-self/ns/net";
 
-/// A network namespace, held by a descriptor, so that it lives as long as this does.
+/// A network namespace. The open descriptor keeps it alive as long as this value exists.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     file: File,
@@ -21,7 +21,7 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    /// The namespace of the calling thread (which can differ from the process's).
+    /// The namespace of the calling thread (which can differ from that of the process).
     pub(crate) fn current() -> Result<Namespace> {
         let file = File::open(THREAD_NAMESPACE)
             .map_err(|source| Error::io(Operation::Open, THREAD_NAMESPACE, source))?;
@@ -55,8 +55,8 @@ impl Namespace {
 
     /// Runs something in a fresh network namespace that ends with it, on a scratch thread.
     ///
-    /// It needs `CAP_SYS_ADMIN`. Without it a new user namespace would be the way, but the kernel
-    /// refuses that to a process of several threads, and a library does not fork.
+    /// It needs `CAP_SYS_ADMIN`. Without that, it would need a new user namespace, but the kernel
+    /// refuses one to a process with several threads, and a library should not fork.
     pub(crate) fn scratch<T: Send>(body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         on_scratch_thread(|| {
             // SAFETY: unshare takes no pointer. It changes the calling thread only, which is a

@@ -20,8 +20,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One socket of `NETLINK_NETFILTER`.
 ///
-/// It is connected to port id 0: the kernel drops what any other process sends to it
-/// (`netlink_getsockbyportid`), so what is received is from the kernel.
+/// It is connected to port id 0: the kernel refuses what any other process sends to it
+/// (`netlink_getsockbyportid`), so every message received is from the kernel.
 #[derive(Debug)]
 pub(crate) struct Socket {
     // Never cloned: netlink_sys::Socket::clone shares the descriptor and closes it twice.
@@ -35,7 +35,7 @@ impl Socket {
         let mut inner = netlink_sys::Socket::new(NETLINK_NETFILTER).map_err(failed("socket"))?;
         inner.bind_auto().map_err(failed("bind"))?;
         inner.connect(&SocketAddr::new(0, 0)).map_err(failed("connect"))?;
-        // Both since Linux 4.12 and only niceties: smaller error replies, and the kernel's words.
+        // Both are optional (Linux 4.12): smaller error replies, and the kernel's error messages.
         let _ = inner.set_cap_ack(true);
         let _ = inner.set_ext_ack(true);
         Ok(Socket { inner })
@@ -49,8 +49,8 @@ impl Socket {
         Ok(address.port_number())
     }
 
-    /// Asks for a receive buffer and reads back what it became: the kernel doubles the figure, and
-    /// caps it at `net.core.rmem_max` without a word.
+    /// Asks for a receive buffer of this size and returns the real size: the kernel doubles the
+    /// number, and silently limits it to `net.core.rmem_max`.
     pub(crate) fn set_receive_buffer(&self, bytes: i32) -> Result<usize> {
         let failed = |call| move |source| Error::io(Operation::Open, call, source);
         self.inner.set_rx_buf_sz(bytes).map_err(failed("setsockopt SO_RCVBUF"))?;
@@ -163,7 +163,7 @@ mod tests {
             assert_eq!(refused.raw_os_error(), Some(libc::ECONNREFUSED));
             assert!(!receive(&ours, 4096).unwrap());
 
-            // The same to a socket that is not connected arrives: the test can fail.
+            // A socket that is not connected receives the same message: so the test can fail.
             let mut open = netlink_sys::Socket::new(NETLINK_NETFILTER).unwrap();
             let address = open.bind_auto().unwrap();
             stranger.send_to(&forged, &address, 0).unwrap();

@@ -1,4 +1,4 @@
-//! Filters as text, in the words of tcpdump and `conntrack`.
+//! Filters as text, with the keywords of tcpdump and `conntrack`.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -16,7 +16,7 @@ use crate::model::tuple::Family;
 impl FromStr for Filter {
     type Err = Error;
 
-    /// Parses what `Display` prints, and more.
+    /// Parses what `Display` prints, and some other spellings.
     ///
     /// ```text
     /// expression = term { "or" term }
@@ -45,12 +45,13 @@ impl FromStr for Filter {
     /// ```
     ///
     /// Numbers may be hexadecimal (`0x1f`) in marks and status bits; status bits have the names of
-    /// [`Status`] in any case, or are numbers; `packets` and `bytes` without a direction are of both
-    /// together. `ipv4` and `ipv6` are `ip` and `ip6`.
+    /// [`Status`] in any case, or are numbers; `packets` and `bytes` without a direction count both
+    /// together. `ipv4` and `ipv6` mean `ip` and `ip6`.
     ///
     /// # Errors
     ///
-    /// The column, what stands there, and what was expected.
+    /// If the text is not a valid filter. The error names the column, what was found there, and what
+    /// was expected.
     ///
     /// ```
     /// use ctnetlink::Filter;
@@ -58,11 +59,11 @@ impl FromStr for Filter {
     /// let dns: Filter = text.parse()?;
     /// assert_eq!(dns.to_string(), text);
     /// let error = "udp and orig dest port 53".parse::<Filter>().unwrap_err();
-    /// assert!(error.to_string().contains("column 14: expected src, dst"));
+    /// assert!(error.to_string().contains(r#"column 14: expected "src", "dst""#));
     /// # Ok::<(), ctnetlink::Error>(())
     /// ```
     fn from_str(text: &str) -> Result<Filter, Error> {
-        let filter = Parser::whole(text, Parser::expression, "and, or, or the end")?;
+        let filter = Parser::whole(text, Parser::expression, r#""and", "or" or the end of input"#)?;
         filter.expression()?;
         Ok(filter)
     }
@@ -73,7 +74,7 @@ impl FromStr for Addresses {
 
     /// An address, a prefix, or several of them in braces.
     fn from_str(text: &str) -> Result<Addresses, Error> {
-        Parser::whole(text, |parser| parser.addresses("an IP address"), "the end")
+        Parser::whole(text, |parser| parser.addresses("an IP address"), "the end of input")
     }
 }
 
@@ -82,13 +83,13 @@ impl FromStr for Ports {
 
     /// A port, a range, or several of them in braces.
     fn from_str(text: &str) -> Result<Ports, Error> {
-        Parser::whole(text, Parser::ports, "the end")
+        Parser::whole(text, Parser::ports, "the end of input")
     }
 }
 
-/// Parentheses and `not` in each other. More than the levels of the expression (`MAX_LEVELS`),
-/// because parentheses around one thing make no level. Beyond this the text was not written by a
-/// person, and reading it could exhaust the stack.
+/// How deep parentheses and `not` may be nested. This is more than the levels that an expression may
+/// have (`MAX_LEVELS`), because parentheses around a single criterion do not make a level. Nobody
+/// writes a text with more on purpose, and reading it could exhaust the stack.
 const MAX_NESTING: usize = 128;
 
 struct Parser<'a> {
@@ -99,22 +100,22 @@ struct Parser<'a> {
     depth: usize,
 }
 
-/// A token by itself.
+/// Whether the character is a token by itself.
 fn is_single(c: char) -> bool {
     matches!(c, '(' | ')' | '{' | '}' | ',' | '|' | '/')
 }
 
-/// Together with its neighbours of the kind.
+/// Whether the character forms one token together with adjacent ones of this kind.
 fn is_operator(c: char) -> bool {
     matches!(c, '<' | '>' | '=')
 }
 
-/// Cannot be part of a word.
+/// Whether the character cannot be part of a word.
 pub(super) fn is_punctuation(c: char) -> bool {
     is_single(c) || is_operator(c)
 }
 
-/// Decimal, or hexadecimal behind `0x`.
+/// Reads a decimal number, or a hexadecimal one after `0x`.
 fn number(word: &str) -> Option<u32> {
     match word.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
@@ -122,7 +123,7 @@ fn number(word: &str) -> Option<u32> {
     }
 }
 
-/// Words, operators, and each punctuation mark by itself.
+/// Splits a text into words, operators and single punctuation marks.
 fn tokens(text: &str) -> Vec<(usize, &str)> {
     let mut tokens = Vec::new();
     let mut start: Option<(usize, bool)> = None;
@@ -144,7 +145,7 @@ fn tokens(text: &str) -> Vec<(usize, &str)> {
 }
 
 impl<'a> Parser<'a> {
-    /// Reads a whole text; behind it the text has to end.
+    /// Reads a value that must fill the whole text.
     fn whole<T>(
         text: &'a str,
         read: impl FnOnce(&mut Self) -> Result<T, Error>,
@@ -169,11 +170,11 @@ impl<'a> Parser<'a> {
         taken
     }
 
-    /// An error at the word that is next.
+    /// An error at the next word.
     fn expected(&self, what: &str) -> Error {
         let (offset, found) = match self.tokens.get(self.at) {
             Some((offset, word)) => (*offset, format!("found {word:?}")),
-            None => (self.text.trim_end().len(), "found the end".to_owned()),
+            None => (self.text.trim_end().len(), "found the end of input".to_owned()),
         };
         self.error_at(offset, &format!("expected {what}, {found}"))
     }
@@ -210,7 +211,7 @@ impl<'a> Parser<'a> {
 
     fn factor(&mut self) -> Result<Filter, Error> {
         if self.depth == MAX_NESTING {
-            return Err(self.expected("less nesting"));
+            return Err(self.expected("fewer levels of parentheses and \"not\""));
         }
         self.depth += 1;
         let filter = if self.take("not") {
@@ -218,7 +219,7 @@ impl<'a> Parser<'a> {
         } else if self.take("(") {
             let inner = self.expression()?;
             if !self.take(")") {
-                return Err(self.expected("and, or, or )"));
+                return Err(self.expected(r#""and", "or" or ")""#));
             }
             inner
         } else {
@@ -235,7 +236,7 @@ impl<'a> Parser<'a> {
 
     fn criterion(&mut self) -> Result<Filter, Error> {
         let word = self.peek().unwrap_or_default();
-        // Names only: a bare number is no protocol here.
+        // Names only: a bare number is not a protocol here.
         let named = word.parse().ok().filter(|p: &Protocol| p.name() == Some(word));
         if let Some(protocol) = named {
             self.at += 1;
@@ -274,13 +275,13 @@ impl<'a> Parser<'a> {
             "bytes" => self.amount(Quantity::Bytes(None)),
             "src" | "dst" | "port" => {
                 self.at = start;
-                Err(self.expected("orig or reply before it (as in orig dst port 53)"))
+                Err(self.expected(r#""orig" or "reply" before it (as in "orig dst port 53")"#))
             }
             _ => {
                 self.at = start;
                 Err(self.expected(
-                    "a criterion (such as udp, ip6, orig dst port 53, reply src 10.0.0.1, status set \
-                     ASSURED, mark 1 or unreplied), not or (",
+                    "a criterion (such as \"udp\", \"ip6\", \"orig dst port 53\", \"reply src 10.0.0.1\", \
+                     \"status set ASSURED\", \"mark 1\" or \"unreplied\"), \"not\" or \"(\"",
                 ))
             }
         }
@@ -299,13 +300,13 @@ impl<'a> Parser<'a> {
             Some("bytes") => return self.amount(Quantity::Bytes(Some(direction))),
             _ => {
                 self.at = start;
-                return Err(self.expected("src, dst, zone, packets or bytes"));
+                return Err(self.expected(r#""src", "dst", "zone", "packets" or "bytes""#));
             }
         };
         if self.take("port") {
             return Ok(Filter::is(Criterion::Port(direction, side, self.ports()?)));
         }
-        let addresses = self.addresses("port or an IP address")?;
+        let addresses = self.addresses("\"port\" or an IP address")?;
         Ok(Filter::is(Criterion::Address(direction, side, addresses)))
     }
 
@@ -323,11 +324,13 @@ impl<'a> Parser<'a> {
         let most = IpNet::from(address).max_prefix_len();
         let length = self.peek().and_then(|word| word.parse().ok());
         let net = length.and_then(|length| IpNet::new(address, length).ok());
-        let net = net.ok_or_else(|| self.expected(&format!("a length from 0 to {most}")))?;
+        let net = net.ok_or_else(|| self.expected(&format!("a prefix length from 0 to {most}")))?;
         if net.network() != address {
             self.at = start;
             let meant = net.trunc();
-            return Err(self.expected(&format!("no bits behind the prefix ({meant}?)")));
+            return Err(
+                self.expected(&format!("no bits beyond the prefix length (perhaps {meant})"))
+            );
         }
         self.at += 1;
         Ok(net)
@@ -359,7 +362,7 @@ impl<'a> Parser<'a> {
         let announced = self.take("in");
         if !self.take("{") {
             return match announced {
-                true => Err(self.expected("{")),
+                true => Err(self.expected("\"{\"")),
                 false => Ok(vec![one(self)?]),
             };
         }
@@ -370,12 +373,12 @@ impl<'a> Parser<'a> {
                 return Ok(all);
             }
             if !self.take(",") {
-                return Err(self.expected(", or }"));
+                return Err(self.expected(r#""," or "}""#));
             }
         }
     }
 
-    /// A set of what has no criterion for sets: alternatives.
+    /// Reads one value or a set. Each value becomes a criterion of its own, and a set alternatives.
     fn any_of<T>(
         &mut self,
         one: impl Fn(&mut Self) -> Result<T, Error>,
@@ -414,7 +417,7 @@ impl<'a> Parser<'a> {
         let set = match self.peek() {
             Some("set") => true,
             Some("unset") => false,
-            _ => return Err(self.expected("set or unset")),
+            _ => return Err(self.expected(r#""set" or "unset""#)),
         };
         self.at += 1;
         let mut bits = Status::empty();
@@ -451,7 +454,7 @@ impl<'a> Parser<'a> {
                 };
                 range.ok_or_else(|| {
                     self.at = start;
-                    self.expected("a number that leaves something")
+                    self.expected("a number for which the comparison can be true")
                 })?
             }
             _ => {
@@ -459,7 +462,9 @@ impl<'a> Parser<'a> {
                     let (least, most) = word.split_once('-')?;
                     Range::of(&(least.parse().ok()?..=most.parse::<u64>().ok()?))
                 });
-                let range = range.ok_or_else(|| self.expected("<, <=, =, >=, > or a range"))?;
+                let range = range.ok_or_else(|| {
+                    self.expected(r#""<", "<=", "=", ">=", ">" or a range such as "5-9""#)
+                })?;
                 self.at += 1;
                 range
             }
@@ -469,7 +474,7 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Result<u32, Error> {
         let number =
-            self.peek().and_then(number).ok_or_else(|| self.expected("a number of 32 bits"))?;
+            self.peek().and_then(number).ok_or_else(|| self.expected("a 32-bit number"))?;
         self.at += 1;
         Ok(number)
     }

@@ -72,7 +72,7 @@ fn every_criterion_and_its_other_spellings() {
 #[test]
 fn sets_by_themselves() {
     let error = "10.0.0.1 10.0.0.2".parse::<Addresses>().unwrap_err().to_string();
-    assert!(error.contains("column 10: expected the end, found"), "{error}");
+    assert!(error.contains("column 10: expected the end of input, found"), "{error}");
     assert_eq!("{10.0.0.1}".parse::<Addresses>().unwrap().to_string(), "10.0.0.1");
     assert!("53 and udp".parse::<Ports>().is_err());
 }
@@ -80,65 +80,88 @@ fn sets_by_themselves() {
 #[test]
 fn mistakes_are_pointed_at() {
     for (text, expected) in [
-        ("", "column 1: expected a criterion (such as udp"),
+        ("", "column 1: expected a criterion (such as \"udp\", "),
         ("   ", "column 1: expected a criterion"),
         ("udp and", "column 8: expected a criterion"),
-        ("udp and", "or unreplied), not or (, found the end"),
-        ("udp orig dst port 53", "column 5: expected and, or, or the end, found \"orig\""),
+        ("udp and", "or \"unreplied\"), \"not\" or \"(\", found the end of input"),
+        (
+            "udp orig dst port 53",
+            r#"column 5: expected "and", "or" or the end of input, found "orig""#,
+        ),
         (
             "udp and orig dest 10.0.0.1",
-            "column 14: expected src, dst, zone, packets or bytes, found \"dest\"",
+            r#"column 14: expected "src", "dst", "zone", "packets" or "bytes", found "dest""#,
         ),
-        ("orig dst 10.0.0", "column 10: expected port or an IP address, found \"10.0.0\""),
+        ("orig dst 10.0.0", r#"column 10: expected "port" or an IP address, found "10.0.0""#),
         (
             "orig dst port 65536",
             "column 15: expected a port from 0 to 65535, or a range, found \"65536\"",
         ),
-        ("zone", "column 5: expected a zone from 0 to 65535, found the end"),
-        ("(udp or tcp", "column 12: expected and, or, or ), found the end"),
-        ("udp)", "column 4: expected and, or, or the end, found \")\""),
-        ("status SEEN_REPLY", "column 8: expected set or unset"),
+        ("zone", "column 5: expected a zone from 0 to 65535, found the end of input"),
+        ("(udp or tcp", r#"column 12: expected "and", "or" or ")", found the end of input"#),
+        ("udp)", r#"column 4: expected "and", "or" or the end of input, found ")""#),
+        ("status SEEN_REPLY", r#"column 8: expected "set" or "unset""#),
         ("status set NOTHING", "column 12: expected a status bit"),
         ("status set 0", "column 12: expected a status bit"),
-        ("mark 0xfffffffff", "column 6: expected a number of 32 bits"),
-        ("mark 0/0", "a mark filter with an empty mask would select everything"),
+        ("mark 0xfffffffff", "column 6: expected a 32-bit number"),
+        ("mark 0/0", "a mark filter with an empty mask compares no bits"),
         ("17", "column 1: expected a criterion"),
         ("é and udp", "column 1: expected a criterion"),
         ("udp and é", "column 9: expected a criterion"),
-        ("orig dst in 10.0.0.1", "column 13: expected {, found \"10.0.0.1\""),
-        ("orig dst in {}", "column 14: expected port or an IP address, found \"}\""),
-        ("orig dst {10.0.0.1 10.0.0.2}", "column 20: expected , or }, found"),
-        ("orig dst {10.0.0.1,", "column 20: expected port or an IP address, found the end"),
-        ("host 10.0.0.0/33", "column 15: expected a length from 0 to 32, found \"33\""),
-        ("host fd00::/129", "expected a length from 0 to 128"),
-        ("host 10.0.0.5/8", "column 6: expected no bits behind the prefix (10.0.0.0/8?)"),
+        ("orig dst in 10.0.0.1", r#"column 13: expected "{", found "10.0.0.1""#),
+        ("orig dst in {}", r#"column 14: expected "port" or an IP address, found "}""#),
+        ("orig dst {10.0.0.1 10.0.0.2}", r#"column 20: expected "," or "}", found"#),
+        (
+            "orig dst {10.0.0.1,",
+            r#"column 20: expected "port" or an IP address, found the end of input"#,
+        ),
+        ("host 10.0.0.0/33", "column 15: expected a prefix length from 0 to 32, found \"33\""),
+        ("host fd00::/129", "expected a prefix length from 0 to 128"),
+        (
+            "host 10.0.0.5/8",
+            "column 6: expected no bits beyond the prefix length (perhaps 10.0.0.0/8)",
+        ),
         ("orig dst port 9-5", "column 15: expected a range from the lower port to the higher"),
-        ("dst port 53", "column 1: expected orig or reply before it (as in orig dst port 53)"),
-        ("udp and port 53", "column 9: expected orig or reply before it"),
+        (
+            "dst port 53",
+            r#"column 1: expected "orig" or "reply" before it (as in "orig dst port 53")"#,
+        ),
+        ("udp and port 53", r#"column 9: expected "orig" or "reply" before it"#),
         ("udp and helper or", "column 16: expected a helper's name, found \"or\""),
         ("udp and mark 0x10/0xf", "column 9: mark 0x10 has bits outside its mask 0xf"),
         (
             "udp and\n  orig dest 10.0.0.1",
-            "line 2, column 8: expected src, dst, zone, packets or bytes, found \"dest\"\n    \
-             orig dest 10.0.0.1\n         ^",
+            "line 2, column 8: expected \"src\", \"dst\", \"zone\", \"packets\" or \"bytes\", found \
+             \"dest\"\n    orig dest 10.0.0.1\n         ^",
         ),
         ("label 128", "column 7: expected a label bit from 0 to 127"),
         ("helper", "column 7: expected a helper's name"),
-        ("helper x234567890123456", "is no helper's name: 1 to 15 bytes"),
+        ("helper x234567890123456", "is not a helper's name: expected 1 to 15 bytes"),
         ("tcp-state ESTAB", "column 11: expected a state such as ESTABLISHED"),
-        ("timeout 5", "column 9: expected <, <=, =, >=, > or a range, found \"5\""),
-        ("timeout < 0", "column 11: expected a number that leaves something"),
-        ("bytes > 18446744073709551615", "column 9: expected a number that leaves"),
-        ("packets == 5", "column 9: expected <, <=, =, >=, > or a range, found \"==\""),
-        ("age 9-5", "column 5: expected <"),
-        ("orig udp", "column 6: expected src, dst, zone, packets or bytes"),
+        (
+            "timeout 5",
+            r#"column 9: expected "<", "<=", "=", ">=", ">" or a range such as "5-9", found "5""#,
+        ),
+        ("timeout < 0", "column 11: expected a number for which the comparison can be true"),
+        ("bytes > 18446744073709551615", "column 9: expected a number for which"),
+        (
+            "packets == 5",
+            r#"column 9: expected "<", "<=", "=", ">=", ">" or a range such as "5-9", found "==""#,
+        ),
+        ("age 9-5", "column 5: expected \"<\""),
+        ("orig udp", r#"column 6: expected "src", "dst", "zone", "packets" or "bytes""#),
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains(expected), "{text:?}: {error}");
     }
     let error = parse("udp and orig dest 10.0.0.1").unwrap_err().to_string();
     assert!(error.ends_with("\n  udp and orig dest 10.0.0.1\n               ^"), "{error}");
-    assert!(parse(&"(".repeat(100_000)).unwrap_err().to_string().contains("less nesting"));
+    assert!(
+        parse(&"(".repeat(100_000))
+            .unwrap_err()
+            .to_string()
+            .contains("fewer levels of parentheses")
+    );
     assert!(parse(&"not ".repeat(100_000)).is_err());
 }
 

@@ -1,12 +1,12 @@
-//! What of a filter the kernel may be trusted with.
+//! Which part of a filter the kernel may be trusted with.
 //!
-//! Only criteria the probe proved on this kernel are asked for; without a probe the few that no
-//! kernel can hide an entry by (see [`Trusts`]). What is asked for is an optimisation: every entry
-//! that comes is matched again, and what the kernel does not do is done here.
+//! The kernel is asked only for criteria that the probe proved on it. Without a probe, it is asked
+//! only for the few by which no kernel can hide an entry (see [`Trusts`]). This is an optimisation:
+//! every entry that comes is matched again in user space against the whole filter.
 //!
-//! Two plans are made from the same parts. A *dump* takes of the outermost conjunction what it can
-//! get. A *flush* is a decision of the kernel, so it is all or nothing: [`flush`] refuses unless
-//! every criterion is expressible and proved.
+//! Two plans are made from the same parts. A *dump* uses every criterion of the outermost conjunction
+//! that the kernel can evaluate. In a *flush* the kernel decides alone, so it is all or nothing:
+//! [`flush`] refuses unless every criterion can be expressed and is proved.
 
 use std::fmt;
 
@@ -20,18 +20,18 @@ use crate::model::tuple::{Family, answering_type};
 
 /// The dump requests that together bring every entry a filter matches.
 ///
-/// More than one where a criterion needs a family and none is named (`CTA_FILTER` with a tuple is
-/// `EOPNOTSUPP` for `AF_UNSPEC`), or where alternatives are cheaper one by one. Passes are told
-/// apart by what never changes while an entry lives (family, protocol, addresses, ports), so that
-/// an entry two of them bring is reported by the first alone, and none falls between them.
+/// There is more than one if a criterion needs a family and the filter names none (`CTA_FILTER` with
+/// a tuple is `EOPNOTSUPP` for `AF_UNSPEC`), or if alternatives are cheaper one by one. Passes differ
+/// only in what never changes while an entry lives (family, protocol, addresses, ports). So an entry
+/// that two passes bring can be reported by the first one only, and no entry is missed by both.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DumpPlan {
     pub(crate) passes: Vec<KernelPart>,
-    /// What the passes take apart.
+    /// What the passes split, if the plan is a split one.
     pub(super) split: Option<Split>,
 }
 
-/// By position in [`Required`].
+/// What is split, by its position in [`Required`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Split {
     /// The members of a criterion's set.
@@ -49,7 +49,7 @@ pub(crate) enum Why {
     Trust(K, Trust),
     /// It needs another criterion beside it.
     Needs(&'static str),
-    /// Another one says something else about the same field.
+    /// Another criterion requires another value of the same field.
     Contradiction,
 }
 
@@ -57,12 +57,12 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Why::NoSuchFilter(what) => write!(f, "the kernel has no filter for {what}"),
-            Why::Needs(what) => write!(f, "the kernel compares it only beside {what}"),
+            Why::Needs(what) => write!(f, "the kernel compares it only together with {what}"),
             Why::Contradiction => {
-                f.write_str("another criterion demands something else of the same field")
+                f.write_str("another criterion requires another value of the same field")
             }
             Why::Trust(criterion, trust) => match trust {
-                Trust::Wrong => write!(f, "this kernel selects something else by {criterion}"),
+                Trust::Wrong => write!(f, "this kernel selects the wrong entries by {criterion}"),
                 Trust::Refused(errno) => {
                     let text = crate::error::errno_text(*errno);
                     write!(f, "this kernel refuses {criterion}: {text}")
@@ -76,7 +76,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// What the request is for: the two are trusted separately.
+/// What the request is for. The kernel is trusted separately in dumps and in flushes.
 #[derive(Debug, Clone, Copy)]
 enum Purpose {
     Dump,
@@ -90,7 +90,7 @@ struct Builder<'t> {
     purpose: Purpose,
 }
 
-/// Sets a field to the one value it can have.
+/// Sets a field, unless it already has another value.
 fn set<T: PartialEq + Copy>(field: &mut Option<T>, value: T) -> Result<(), Why> {
     match *field.get_or_insert(value) == value {
         true => Ok(()),
@@ -98,7 +98,7 @@ fn set<T: PartialEq + Copy>(field: &mut Option<T>, value: T) -> Result<(), Why> 
     }
 }
 
-/// Two masked values as one, if they agree where both look.
+/// Merges two masked values into one, if they agree in the bits that both masks have.
 fn merge(field: &mut Option<(u32, u32)>, value: u32, mask: u32) -> Result<(), Why> {
     let (old_value, old_mask) = field.unwrap_or((0, 0));
     if (old_value ^ value) & old_mask & mask != 0 {
@@ -124,8 +124,10 @@ impl<'t> Builder<'t> {
         }
     }
 
-    /// Adds what can be added, in the order in which criteria lean on each other, and says of each
-    /// whether it was.
+    /// Adds the criteria that can be added, and returns for each one whether it was.
+    ///
+    /// Family and protocol go first, wherever they stand in the filter: ports and ICMP fields are
+    /// compared only together with a protocol.
     fn add_all(&mut self, criteria: &[&Criterion]) -> Vec<Result<(), Why>> {
         let mut results = vec![Ok(()); criteria.len()];
         let rank = |criterion: &Criterion| match criterion {
@@ -195,7 +197,8 @@ impl<'t> Builder<'t> {
         side: Side,
         addresses: &Addresses,
     ) -> Result<(), Why> {
-        // Every entry with such an address is of its family.
+        // Every entry with such an address is of its family. So the family is added even if the
+        // kernel cannot compare the address itself.
         let family = addresses.family().ok_or(Why::NoSuchFilter("sets of both families"))?;
         self.family(family)?;
         let hosts = addresses.hosts().ok_or(Why::NoSuchFilter("prefixes"))?;
@@ -213,7 +216,7 @@ impl<'t> Builder<'t> {
     fn port(&mut self, direction: Direction, side: Side, ports: &Ports) -> Result<(), Why> {
         let singles = ports.singles().ok_or(Why::NoSuchFilter("ranges of ports"))?;
         let [port] = singles[..] else { return Err(Why::NoSuchFilter("sets of ports")) };
-        // The kernel evaluates port bits for these two only (ctnetlink_filter_match_tuple).
+        // The kernel evaluates port bits only for TCP and UDP (ctnetlink_filter_match_tuple).
         let protocol = match self.part.orig.protocol {
             Some(protocol @ (Protocol::TCP | Protocol::UDP)) => protocol,
             _ => return Err(Why::Needs("tcp or udp")),
@@ -230,7 +233,7 @@ impl<'t> Builder<'t> {
             _ => return Err(Why::Needs("icmp or icmpv6")),
         };
         self.trusted(K::Icmp)?;
-        // No type or code is larger.
+        // No type or code is larger than a byte.
         let small = || u8::try_from(number).ok().ok_or(Why::Contradiction);
         match field {
             IcmpField::Type if answering_type(protocol, small()?).is_none() => {
@@ -250,17 +253,18 @@ impl<'t> Builder<'t> {
     }
 }
 
-/// What one walk over the table costs, in units of itself: measured on a million entries, a pass
-/// that brings nothing takes about a fifth of one that brings everything.
+/// The cost of one walk over the table, and of sending the whole table. Measured on a million
+/// entries: a pass that brings nothing takes about a fifth of the time of one that brings everything.
 const WALK: f64 = 1.0;
 const TRANSFER: f64 = 4.0;
-/// Several passes have to be this much cheaper than one, because the estimate is one.
+/// A split into alternatives is used only if it costs less than this share of the plan without a
+/// split, because the costs are only estimates.
 const WORTH: f64 = 0.8;
 /// No filter is split into more alternatives than this.
 const MOST_ALTERNATIVES: usize = 8;
 
-/// The share of a busy table a part is thought to select. Only what is compared with other plans
-/// matters, and nothing depends on its being right.
+/// An estimate of the share of a busy table that a part selects. It only serves to compare plans; no
+/// result depends on it.
 fn share(part: &KernelPart) -> f64 {
     let given = |there: bool, share: f64| if there { share } else { 1.0 };
     let tuple = |t: &TuplePart| {
@@ -290,9 +294,9 @@ impl DumpPlan {
         DumpPlan::new(vec![KernelPart::default()])
     }
 
-    /// Only criteria that every matching entry must meet are used: the filter itself, or members
-    /// of its outermost conjunction. Of contradicting ones the first counts; the user-space match
-    /// then discards everything.
+    /// Only criteria that every matching entry must meet are used: the filter itself, or members of
+    /// its outermost conjunction. If two contradict each other, the first one is used; the match in
+    /// user space then discards everything.
     pub(crate) fn of(expression: &Expression, trusts: &Trusts) -> DumpPlan {
         let expression = normal(expression, false);
         let mut required = Required::default();
@@ -301,7 +305,8 @@ impl DumpPlan {
         let mut builder = Builder::new(trusts, Purpose::Dump);
         builder.add_all(&required.criteria);
         let whole = builder.part;
-        // What needs no family can do without a second pass.
+        // Without the tuples no family is needed, so one pass is enough. It brings more entries, but
+        // it can still cost less than two passes.
         let familyless = KernelPart {
             orig: TuplePart::default(),
             reply: TuplePart::default(),
@@ -312,6 +317,8 @@ impl DumpPlan {
         best.sort_by(|a, b| a.cost().total_cmp(&b.cost()));
         let [mut best, _] = best;
 
+        // A split has to be clearly cheaper than the best plan without one, and cheaper than every
+        // split before it.
         let limit = best.cost() * WORTH;
         for (by, alternatives) in required.alternatives() {
             let passes = split(&required.criteria, &alternatives, trusts);
@@ -327,10 +334,10 @@ impl DumpPlan {
         DumpPlan { passes, split: None }
     }
 
-    /// Every pass has the kernel filter by this.
+    /// Whether the kernel filters by this criterion in every pass.
     pub(super) fn says(&self, criterion: &Criterion, trusts: &Trusts) -> bool {
         self.passes.iter().all(|part| {
-            // Beside the protocol the pass has, since some criteria need one.
+            // Together with the protocol of the pass, because some criteria need one.
             let mut alone = Builder::new(trusts, Purpose::Dump);
             alone.part.orig.protocol = part.orig.protocol;
             alone.add(criterion).is_ok() && part.is_within(&alone.part)
@@ -342,19 +349,24 @@ impl DumpPlan {
     }
 }
 
-/// A pass for each alternative, which adds criteria about what never changes to the ones that
-/// hold for all.
+/// One pass for each alternative: the criteria that every match must meet, and those of the
+/// alternative that never change.
+///
+/// A criterion that can change, such as a mark, must not separate passes. An entry whose mark changes
+/// between two passes could be missed by both, or be reported twice.
 fn split(base: &[&Criterion], alternatives: &[Vec<Criterion>], trusts: &Trusts) -> Vec<KernelPart> {
     let mut passes: Vec<KernelPart> = Vec::new();
     for alternative in alternatives {
         let fixed = alternative.iter().filter(|criterion| never_changes(criterion));
         let criteria: Vec<_> = base.iter().copied().chain(fixed).collect();
         let mut builder = Builder::new(trusts, Purpose::Dump);
-        // An alternative nothing can meet needs no pass.
+        // No entry can meet this alternative, so it needs no pass.
         if builder.add_all(&criteria).contains(&Err(Why::Contradiction)) {
             continue;
         }
         for part in builder.part.per_family() {
+            // Keep only passes that bring something new: an alternative may have nothing left that the
+            // kernel can evaluate, and its pass then brings what all others bring.
             if passes.iter().any(|wider| part.is_within(wider)) {
                 continue;
             }
@@ -365,7 +377,8 @@ fn split(base: &[&Criterion], alternatives: &[Vec<Criterion>], trusts: &Trusts) 
     passes
 }
 
-/// Family, protocol, addresses and ports stay what they are while an entry lives.
+/// Whether a criterion is about something that never changes while an entry lives: family, protocol,
+/// addresses, ports and ICMP fields.
 fn never_changes(criterion: &Criterion) -> bool {
     matches!(
         criterion,
@@ -377,7 +390,7 @@ fn never_changes(criterion: &Criterion) -> bool {
     )
 }
 
-/// An alternative that consists of such criteria alone.
+/// Whether an alternative consists only of criteria about what never changes.
 pub(super) fn never_changes_alone(alternative: &Expression) -> bool {
     match alternative {
         Expression::Is(criterion) => never_changes(criterion),
@@ -392,7 +405,7 @@ pub(super) struct Required<'e> {
     pub(super) criteria: Vec<&'e Criterion>,
     /// One member of each of these must hold.
     pub(super) any: Vec<&'e [Expression]>,
-    /// None of these may hold.
+    /// Negations, each of which must hold.
     pub(super) not: Vec<&'e Expression>,
 }
 
@@ -406,7 +419,7 @@ impl<'e> Required<'e> {
         }
     }
 
-    /// The ways to split it: by the alternatives of one `or`, or by the members of one set.
+    /// The ways to split the filter: by the alternatives of one `or`, or by the members of one set.
     fn alternatives(&self) -> Vec<(Split, Vec<Vec<Criterion>>)> {
         let ors = self.any.iter().enumerate().map(|(at, parts)| {
             let each = parts.iter().map(|part| {
@@ -434,10 +447,12 @@ impl<'e> Required<'e> {
     }
 }
 
-/// The expression with negations moved inward as far as they go, and turned into criteria where
-/// there is one that says the same.
+/// The expression with negations moved inward as far as possible. A negated criterion becomes the
+/// opposite criterion, if there is one. This makes more criteria required, and so usable.
 pub(super) fn normal(expression: &Expression, negated: bool) -> Expression {
     let each = |parts: &[Expression]| parts.iter().map(|part| normal(part, negated)).collect();
+    // De Morgan: under a negation, alternatives become a conjunction, and a conjunction becomes
+    // alternatives.
     match expression {
         Expression::Not(part) => normal(part, !negated),
         Expression::All(parts) if !negated => Expression::All(each(parts)),
@@ -451,7 +466,8 @@ pub(super) fn normal(expression: &Expression, negated: bool) -> Expression {
     }
 }
 
-/// What says exactly the opposite, for every entry.
+/// The criterion that matches exactly those entries that this one does not match, if there is one.
+/// Several status bits have no opposite: not all set is not the same as none set.
 fn opposite(criterion: &Criterion) -> Option<Criterion> {
     let one = |bits: &Status| bits.bits().count_ones() == 1;
     match criterion {
@@ -463,20 +479,20 @@ fn opposite(criterion: &Criterion) -> Option<Criterion> {
     }
 }
 
-/// The flushes that remove exactly what an expression matches, one for each family; or why there
-/// are none.
+/// The flushes that remove exactly what an expression matches, one for each family; or the reason
+/// why no flush can do that.
 ///
-/// Each says a family, because only with one do all kernels since 6.12 honour it.
+/// Each names a family, because only then do all kernels since 6.12 honour the filter.
 pub(crate) fn flush(expression: &Expression, trusts: &Trusts) -> Result<Vec<KernelPart>, String> {
     let expression = normal(expression, false);
     let mut required = Required::default();
     required.collect(&expression);
     if !required.any.is_empty() {
         let text = Expression::Any(required.any[0].to_vec());
-        return Err(format!("{text}: alternatives cannot be said in one flush"));
+        return Err(format!("{text}: one flush cannot express alternatives"));
     }
     if let Some(negation) = required.not.first() {
-        return Err(format!("{negation}: the kernel has no filter for a negation"));
+        return Err(format!("{negation}: the kernel has no filter for negations"));
     }
     let mut builder = Builder::new(trusts, Purpose::Flush);
     let results = builder.add_all(&required.criteria);
@@ -486,9 +502,8 @@ pub(crate) fn flush(expression: &Expression, trusts: &Trusts) -> Result<Vec<Kern
     let part = builder.part;
     if part.has_complete_key() {
         return Err(
-            "it gives a whole original tuple, which a kernel that ignores the filter takes \
-                    for the delete of that one entry, whatever else is asked: \
-                    delete that entry by itself"
+            "it names a complete original tuple, and a kernel that ignores the filter would delete \
+             that one entry, whatever the other criteria are; delete the entry by its key instead"
                 .into(),
         );
     }
@@ -499,7 +514,7 @@ pub(crate) fn flush(expression: &Expression, trusts: &Trusts) -> Result<Vec<Kern
     Ok(families.into_iter().map(|f| KernelPart { family: Some(f), ..part }).collect())
 }
 
-/// For each of the criteria, why a dump does not leave it to the kernel; `None` if it does.
+/// For each criterion, the reason why a dump does not leave it to the kernel; `None` if it does.
 pub(super) fn reasons(criteria: &[&Criterion], trusts: &Trusts) -> Vec<Option<Why>> {
     let results = Builder::new(trusts, Purpose::Dump).add_all(criteria);
     results.into_iter().map(Result::err).collect()

@@ -16,7 +16,7 @@ fn proved() -> Trusts {
     trusts
 }
 
-/// A kernel as they are from 6.12 on: all but IPv6 addresses and ports of others.
+/// A typical kernel since 6.12: all is right except IPv6 addresses and ports of other protocols.
 fn today() -> Trusts {
     let mut trusts = proved();
     for criterion in [K::OrigIpv6, K::ReplyIpv6, K::OtherPorts] {
@@ -61,7 +61,7 @@ fn proved_all_goes_down_that_the_kernel_can_say() {
     ] {
         assert_eq!(plan_of(text, &proved()), [text]);
     }
-    // A type that belongs to the other ICMP, or is no question, is EINVAL to the kernel.
+    // A type of the other ICMP, or one without an answer, is EINVAL to the kernel.
     for kind in [128, 3, 1] {
         let text = format!("ip and icmp and icmp-type {kind} and icmp-code 0");
         assert_eq!(plan_of(&text, &proved()), ["ip and icmp and icmp-code 0"]);
@@ -176,11 +176,11 @@ fn alternatives_become_passes_where_they_are_narrow() {
         plan("ip and orig dst in {10.0.0.1, 10.0.0.3, 10.0.0.5, 10.0.0.7, 10.0.0.9}"),
         ["ip"]
     );
-    // What can change must not tell passes apart: an entry could fall between them.
+    // Passes must not differ in what can change: an entry could be missed by all of them.
     assert_eq!(plan_of("ip and (mark 1 or mark 2)", &proved()), ["ip"]);
     let both = "ip and orig dst 10.0.0.1 and mark 1 or ip and orig dst 10.0.0.2 and mark 2";
     assert_eq!(plan_of(both, &proved()), ["ip and orig dst 10.0.0.1", "ip and orig dst 10.0.0.2"]);
-    // An alternative nothing can meet needs no pass.
+    // An alternative that no entry can meet needs no pass.
     assert_eq!(
         plan("ip and (orig dst 10.0.0.1 or orig dst fd00::1)"),
         ["ip and orig dst 10.0.0.1"]
@@ -210,22 +210,22 @@ fn a_flush_is_all_or_nothing() {
     let parts = parse("udp and orig dst port 53").flush_plan(&today()).unwrap();
     assert_eq!(parts.len(), 2);
     for (text, why) in [
-        ("ip6 and orig dst fd00::1", "this kernel selects something else by original IPv6 address"),
-        ("ip and sctp and orig dst port 53", "compares it only beside tcp or udp"),
-        ("ip and orig dst port 53", "compares it only beside tcp or udp"),
+        ("ip6 and orig dst fd00::1", "selects the wrong entries by original IPv6 address"),
+        ("ip and sctp and orig dst port 53", "compares it only together with tcp or udp"),
+        ("ip and orig dst port 53", "compares it only together with tcp or udp"),
         ("ip and orig dst 10.0.0.0/8", "no filter for prefixes"),
         ("ip and udp and orig dst port in {1, 2}", "no filter for sets of ports"),
-        ("ip and not udp", "not udp: the kernel has no filter for a negation"),
-        ("ip and (udp or tcp)", "udp or tcp: alternatives cannot be said in one flush"),
-        ("ip and ip6", "ip6: another criterion demands something else"),
-        ("ip and mark 1 and mark 2", "another criterion demands something else"),
+        ("ip and not udp", "not udp: the kernel has no filter for negations"),
+        ("ip and (udp or tcp)", "udp or tcp: one flush cannot express alternatives"),
+        ("ip and ip6", "ip6: another criterion requires another value"),
+        ("ip and mark 1 and mark 2", "another criterion requires another value"),
         ("label 5", "no filter for labels"),
         ("ip and udp and timeout < 5", "no filter for timeouts"),
         (
             "udp and orig src 10.0.0.1 and orig dst 10.0.0.2 and orig src port 1 and orig dst port 2",
-            "delete that entry by itself",
+            "delete the entry by its key instead",
         ),
-        ("sctp and orig src 10.0.0.1 and orig dst 10.0.0.2", "delete that entry by itself"),
+        ("sctp and orig src 10.0.0.1 and orig dst 10.0.0.2", "delete the entry by its key instead"),
     ] {
         let error = refusal(text, &today());
         assert!(error.starts_with("filter: not in the kernel: ") && error.contains(why), "{error}");
@@ -233,12 +233,12 @@ fn a_flush_is_all_or_nothing() {
     assert!(refusal("ip and udp", &Trusts::UNTESTED).contains("was not tried out"));
     let mut dumps_only = proved();
     dumps_only.set(K::Family, Trust::Proved, Trust::Wrong);
-    assert!(refusal("mark 1", &dumps_only).contains("selects something else by family"));
+    assert!(refusal("mark 1", &dumps_only).contains("selects the wrong entries by family"));
 }
 
 proptest! {
-    /// Whatever is asked for, no pass hides an entry that matches, and the passes do not bring one
-    /// twice without the first covering it. The kernel's side is played by the part itself.
+    /// Whatever the kernel is asked for, the passes hide no entry that matches. If several bring an
+    /// entry, the first that covers it brings it, too. The part itself plays the kernel here.
     #[test]
     fn no_plan_hides_a_match(
         filter in crate::filter::parse::tests::any_filter(), wrong in any::<u16>(),
