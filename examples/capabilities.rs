@@ -11,7 +11,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("capabilities: {error}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }

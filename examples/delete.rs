@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let filter = match arguments.filter.join(" ").parse::<Filter>() {
         Ok(filter) => filter,
         Err(error) => {
-            eprintln!("delete: {error}");
+            eprintln!("error: {error}");
             return ExitCode::from(2);
         }
     };
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("delete: {error}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }

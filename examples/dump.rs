@@ -40,14 +40,14 @@ fn main() -> ExitCode {
         _ if text.is_empty() => None,
         Ok(filter) => Some(filter),
         Err(error) => {
-            eprintln!("dump: {error}");
+            eprintln!("error: {error}");
             return ExitCode::from(2);
         }
     };
     match run(&arguments, filter.as_ref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("dump: {error}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }

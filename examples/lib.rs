@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use ctnetlink::{FamilyReport, Report};
+use ctnetlink::{ComesBack, FamilyReport, Report};
 use serde_json::{Value, json};
 
 /// Peak resident memory of this process in KiB (`VmHWM` of `/proc/self/status`).
@@ -32,8 +32,21 @@ pub fn report_json(report: &Report) -> Result<Value, String> {
         "elapsed_ms": (report.elapsed.as_secs_f64() * 1e6).round() / 1000.0,
         "peak_rss_kib": peak_rss_kib()?,
         "node_ports_judged": report.node_ports_judged,
+        "unknown_services": report.unknown_services,
+        "in_quarantine": report.in_quarantine,
+        "comes_back": report.comes_back.iter().map(comes_back_json).collect::<Vec<_>>(),
         "families": report.families.iter().map(family_json).collect::<Vec<_>>(),
     }))
+}
+
+fn comes_back_json(back: &ComesBack) -> Value {
+    json!({
+        "protocol": back.frontend.protocol.to_string(),
+        "frontend": std::net::SocketAddr::new(back.frontend.address, back.frontend.port),
+        "backend": back.backend,
+        "looks": back.looks,
+        "given_up": back.given_up,
+    })
 }
 
 fn family_json(family: &FamilyReport) -> Value {
@@ -45,6 +58,12 @@ fn family_json(family: &FamilyReport) -> Value {
         "already_gone": family.already_gone,
         "unknown": family.unknown,
         "failed": family.failed,
+        "kept": {
+            "other_zones": family.other_zones,
+            "suspect": family.suspect,
+            "quarantined": family.quarantined,
+            "given_up": family.given_up,
+        },
         "passes": family.passes,
         "pushdown": family.pushdown,
         "reasons": {

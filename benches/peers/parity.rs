@@ -92,6 +92,7 @@ fn main() -> ExitCode {
             let cluster = Cluster::from_json(document.as_bytes()).unwrap();
             let mut options = Options::default();
             options.no_endpoints_ok = true;
+            options.no_services_ok = true;
             let desired = cluster.desired_state(&options).unwrap();
             let mut reconciler = Reconciler::new(Profile::KubeProxy).recheck(None);
             let report = reconciler.run(&ct, &desired).unwrap();

@@ -51,9 +51,16 @@ fn load(
     let mut options = Options::default();
     options.node_addresses.clone_from(&arguments.node_addresses);
     options.no_endpoints_ok = no_endpoints_ok;
-    Cluster::from_json(&json)
-        .and_then(|cluster| cluster.desired_state(&options))
-        .map_err(|e| bad(e.to_string().replace("no_endpoints_ok", "--no-endpoints-ok")))
+    options.no_services_ok = arguments.no_services_ok;
+    if !arguments.node_port_addresses.is_empty() {
+        options.node_port_addresses = Some(arguments.node_port_addresses.clone());
+    }
+    options.node_name.clone_from(&arguments.node_name);
+    options.extra_backends.clone_from(&arguments.extra_backends);
+    Cluster::from_json(&json).and_then(|cluster| cluster.desired_state(&options)).map_err(|e| {
+        let text = e.to_string().replace("no_endpoints_ok", "--no-endpoints-ok");
+        bad(text.replace("no_services_ok", "--no-services-ok"))
+    })
 }
 
 fn is_stdin(file: &Path) -> bool {

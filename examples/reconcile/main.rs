@@ -13,12 +13,12 @@ mod cluster;
 mod demo;
 
 use std::io::{self, IsTerminal, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ctnetlink::{Family, Profile, Progress, Protocol, Reconciler, Report};
+use ctnetlink::{Family, Frontend, IpNet, Profile, Progress, Protocol, Reconciler, Report, Zones};
 use ctnetlink_examples::report_json;
 use serde_json::Value;
 
@@ -47,9 +47,27 @@ struct Arguments {
     #[arg(long, requires = "cluster")]
     no_endpoints_ok: bool,
 
-    /// Look at this zone only (repeatable); all zones by default
-    #[arg(long = "zone", value_name = "N", requires = "cluster")]
-    zones: Vec<u16>,
+    /// Accept a document without Services, or without those of its EndpointSlices: they are deleted
+    #[arg(long, requires = "cluster")]
+    no_services_ok: bool,
+
+    /// An address at which node ports are answered, if not all node addresses (repeatable)
+    #[arg(long = "node-port-address", value_name = "IP", requires = "cluster")]
+    node_port_addresses: Vec<IpAddr>,
+
+    /// Name of this node, by which endpoints on it are known
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    node_name: Option<String>,
+
+    /// A valid backend that no service lists: PROTOCOL/FRONTEND=ADDRESS, such as
+    /// udp/10.96.0.10:53=169.254.20.10 (repeatable; the address may be a prefix)
+    #[arg(long = "extra-backend", value_name = "RULE", value_parser = extra_backend, requires = "cluster")]
+    extra_backends: Vec<(Frontend, IpNet)>,
+
+    /// Look at this zone (repeatable), or at `all`; by default at zone 0, with the profile kube-proxy
+    /// at all
+    #[arg(long = "zone", value_name = "N", value_parser = zone, requires = "cluster")]
+    zones: Vec<Option<u16>>,
 
     /// Protocol to look at: udp, tcp, sctp (repeatable, or comma-separated)
     #[arg(
@@ -89,7 +107,10 @@ enum Failure {
 
 impl From<ctnetlink::Error> for Failure {
     fn from(error: ctnetlink::Error) -> Self {
-        Failure::Failed(error.to_string())
+        match error.is_half_state() {
+            true => Failure::BadInput(error.to_string()),
+            false => Failure::Failed(error.to_string()),
+        }
     }
 }
 
@@ -121,8 +142,11 @@ fn reconciler(arguments: &Arguments) -> Reconciler {
     let mut reconciler = Reconciler::new(arguments.profile)
         .protocols(arguments.protocols.iter().copied())
         .dry_run(arguments.dry_run);
-    if !arguments.zones.is_empty() {
-        reconciler = reconciler.zones(arguments.zones.iter().copied());
+    if arguments.zones.contains(&None) {
+        reconciler = reconciler.zones(Zones::All);
+    } else if !arguments.zones.is_empty() {
+        let zones = arguments.zones.iter().copied().flatten().collect::<Vec<_>>();
+        reconciler = reconciler.zones(zones);
     }
     if shows_progress(arguments) {
         reconciler = reconciler.on_progress(|progress: &Progress| {
@@ -171,6 +195,27 @@ fn protocol(text: &str) -> Result<Protocol, String> {
         Ok(known @ (Protocol::UDP | Protocol::TCP | Protocol::SCTP)) => Ok(known),
         _ => Err("Kubernetes services are udp, tcp or sctp".into()),
     }
+}
+
+/// A zone's number, or `None` for all zones.
+fn zone(text: &str) -> Result<Option<u16>, String> {
+    if text == "all" {
+        return Ok(None);
+    }
+    let number = text.parse().map(Some);
+    number.map_err(|e| format!("{e}: expected a number from 0 to 65535, or \"all\""))
+}
+
+fn extra_backend(text: &str) -> Result<(Frontend, IpNet), String> {
+    let parse = || {
+        let (protocol, rest) = text.split_once('/')?;
+        let (frontend, backend) = rest.split_once('=')?;
+        let frontend: SocketAddr = frontend.parse().ok()?;
+        let backend =
+            backend.parse().ok().or_else(|| Some(IpNet::from(backend.parse::<IpAddr>().ok()?)));
+        Some((Frontend::new(frontend.ip(), frontend.port(), protocol.parse().ok()?), backend?))
+    };
+    parse().ok_or_else(|| "expected PROTOCOL/ADDRESS:PORT=ADDRESS".into())
 }
 
 fn profile(text: &str) -> Result<Profile, String> {

@@ -9,6 +9,7 @@
 
 from ctnetlink._ctnetlink import (
     Capabilities,
+    ComesBack,
     Conntrack,
     DecodeError,
     DeleteReport,
@@ -35,6 +36,7 @@ from ctnetlink._enums import Status
 
 __all__ = [
     "Capabilities",
+    "ComesBack",
     "Conntrack",
     "DecodeError",
     "DeleteReport",

@@ -23,6 +23,7 @@ from ctnetlink._enums import Status
 
 __all__ = [
     "Capabilities",
+    "ComesBack",
     "Conntrack",
     "DecodeError",
     "DeleteReport",
@@ -200,16 +201,16 @@ class Conntrack:
         profile: Literal["strict", "kube-proxy"] = "strict",
         dry_run: bool = False,
         protocols: Sequence[str | int] | None = None,
-        zones: Sequence[int] | None = None,
+        zones: Iterable[int] | Literal["all"] | None = None,
         recheck: float | None = 0.1,
         previous: DesiredState | None = None,
     ) -> Report:
         """Remove the entries that are stale with respect to a desired state, and only those.
 
         :param protocols: protocols to look at, UDP alone by default.
-        :param zones: zones to look at, all by default.
-        :param recheck: seconds until the second pass that follows a pass which deleted anything;
-            ``None`` for no second pass.
+        :param zones: zones to look at, or ``"all"``; the default zone by default (all with the
+            profile ``kube-proxy``).
+        :param recheck: seconds until the second pass; ``None`` for no second pass.
         :param previous: the desired state of the last run; its vanished frontends are cleaned.
         """
 
@@ -392,23 +393,53 @@ class DesiredState:
     def from_kubernetes(
         source: str | bytes | PathLike[str] | _Readable,
         *,
-        node_addresses: Sequence[_AnyAddress] = ...,
+        node_addresses: Sequence[_AnyAddress] = (),
+        node_port_addresses: Sequence[_AnyAddress] | None = None,
+        node_name: str | None = None,
+        extra_backends: Mapping[_Frontend, _Addresses] | None = None,
         no_endpoints_ok: bool = False,
+        no_services_ok: bool = False,
+        age: float | None = None,
     ) -> DesiredState:
         """Make it from ``kubectl get services,endpointslices -A -o json``.
 
         ``str`` and ``bytes`` are the JSON itself; a path-like object or a file object is a file.
-        :class:`ValueError` names the object and the field that cannot be used. Usable services
-        without any EndpointSlice are one, too, unless ``no_endpoints_ok``.
+        A service that cannot be read is named in :attr:`notes` and not judged. Half a picture is a
+        :class:`ValueError`: usable services without any EndpointSlice, unless ``no_endpoints_ok``;
+        no service at all, or EndpointSlices without their services, unless ``no_services_ok``; the
+        first page of a list.
 
         ``node_addresses`` are all addresses of this node: without them ``strict`` judges no node
         ports, and cannot spare a host service at an external IP that is the node's own.
+        ``node_port_addresses`` are those at which node ports are answered, if not all of them.
+        ``node_name`` tells which endpoints are on this node. ``extra_backends`` are valid backends
+        that no service lists, by frontend: ``{("udp", "10.96.0.10", 53): "169.254.20.10"}``.
+        ``age`` is how many seconds ago the objects were fetched, for observers.
+        """
+    @staticmethod
+    def from_published(
+        published: Iterable[
+            tuple[str | int, int | range, Sequence[_AnyAddress] | None, _AnyAddress, int | range]
+        ] = (),
+        *,
+        unpublished: Iterable[
+            tuple[str | int, int | range, Sequence[_AnyAddress] | None, _AnyAddress]
+        ] = (),
+        node_addresses: Sequence[_AnyAddress] = (),
+    ) -> DesiredState:
+        """Make it of ports that a container engine publishes, without Kubernetes.
+
+        Each is ``(protocol, host_ports, host_addresses, container, container_ports)``; the ports
+        are a number or a ``range`` of as many; ``None`` for the host's addresses is any local one,
+        which takes ``node_addresses``. ``unpublished`` are ports that are no longer published,
+        without the container's ports: flows that lead to that container are stale.
         """
     @staticmethod
     def from_frontends(
         frontends: Mapping[_Frontend, Iterable[_Backend]],
         *,
-        node_addresses: Sequence[_AnyAddress] = ...,
+        node_addresses: Sequence[_AnyAddress] = (),
+        extra_backends: Mapping[_Frontend, _Addresses] | None = None,
     ) -> DesiredState:
         """Make it without Kubernetes: ``{("udp", "10.96.0.10", 53): [("10.244.1.5", 53)]}``.
 
@@ -416,6 +447,9 @@ class DesiredState:
         element of a backend says whether it serves; one that does not is none, but can be in its
         grace time.
         """
+    @property
+    def unknown(self) -> list[str]:
+        """Services that are not judged, as ``namespace/name``."""
     @property
     def notes(self) -> list[str]:
         """What was left out of the input, one line each."""
@@ -437,19 +471,24 @@ class Reconciler:
         *,
         profile: Literal["strict", "kube-proxy"] = "strict",
         protocols: Sequence[str | int] | None = None,
-        zones: Sequence[int] | None = None,
+        zones: Iterable[int] | Literal["all"] | None = None,
+        authority: Literal["rules", "observer"] = "rules",
         recheck: float | None = 0.1,
         defer_recheck: bool = False,
         min_interval: float = 0.0,
         grace: float = 0.0,
+        resync: float | None = None,
         previous: DesiredState | None = None,
     ) -> Self:
-        """Take the options of :meth:`Conntrack.reconcile` but ``dry_run``, and three more.
+        """Take the options of :meth:`Conntrack.reconcile` but ``dry_run``, and five more.
 
         With ``defer_recheck`` a run does not wait for its second pass: it is left to the next run
         that comes late enough. ``min_interval`` is the least number of seconds from the end of one
         run that looked at the table to the next; what changes in between is one change. ``grace``
         is for how many seconds an endpoint that is listed and has stopped serving keeps its flows.
+        After ``resync`` seconds everything is looked at again. An ``authority`` that only observes,
+        and does not write the rules, deletes a flow only when a state that is newer than the flow
+        lacks its backend (``age`` of :meth:`DesiredState.from_kubernetes`).
         """
     def run(self, ct: Conntrack, desired: DesiredState) -> Report:
         """Make the table agree with a desired state."""
@@ -492,6 +531,15 @@ class Report:
     def in_grace(self) -> int:
         """Endpoints that do not serve and are in their grace time."""
     @property
+    def unknown_services(self) -> int:
+        """Services that were not judged: another proxy's, or not readable."""
+    @property
+    def in_quarantine(self) -> int:
+        """Backends that an observer cannot judge before there is a newer state."""
+    @property
+    def comes_back(self) -> list[ComesBack]:
+        """Entries that come back after they were deleted."""
+    @property
     def node_ports_judged(self) -> bool: ...
     @property
     def succeeded(self) -> bool:
@@ -513,6 +561,18 @@ class FamilyReport:
     def received(self) -> int: ...
     @property
     def stale(self) -> int: ...
+    @property
+    def other_zones(self) -> int:
+        """Kept because of their zone, which is not looked at."""
+    @property
+    def suspect(self) -> int:
+        """Kept until the re-check: untranslated and unanswered at an address of the node."""
+    @property
+    def quarantined(self) -> int:
+        """Kept until a newer state decides."""
+    @property
+    def given_up(self) -> int:
+        """Kept because nothing translates there."""
     @property
     def deleted(self) -> int: ...
     @property
@@ -553,6 +613,24 @@ class Reasons:
     def frontend_removed(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class ComesBack:
+    """Entries toward a frontend that come back after they were deleted."""
+
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def frontend(self) -> tuple[_Address, int]: ...
+    @property
+    def backend(self) -> tuple[_Address, int]:
+        """Where they lead: whoever makes them knows it."""
+    @property
+    def looks(self) -> int:
+        """In how many looks in a row such entries were deleted."""
+    @property
+    def given_up(self) -> bool:
+        """They are left alone until the frontend changes: nothing translates there."""
 
 @final
 class Removal:

@@ -157,7 +157,7 @@ def test_bad_documents() -> None:
         ("", "empty"),
         (text[:100], "not valid JSON"),
         ('{"kind": "Pod"}', "its kind is"),
-        (text.replace('"10.96.0.10"', '"10.96.0"'), "Service kube-system/kube-dns: spec.clusterIP"),
+        ('{"kind": "List", "items": []}', "not one Service in the document"),
     ):
         with pytest.raises(ValueError, match=expected):
             from_kubernetes(document)
@@ -168,6 +168,60 @@ def test_bad_documents() -> None:
     with pytest.raises(ValueError, match="not one EndpointSlice"):
         from_kubernetes(json.dumps(services))
     assert from_kubernetes(json.dumps(services), no_endpoints_ok=True).frontends
+
+
+def test_half_a_picture_and_odd_objects() -> None:
+    from_kubernetes = ctnetlink.DesiredState.from_kubernetes
+    slices = cluster()
+    del slices["items"][0]
+    with pytest.raises(ValueError, match="no_services_ok"):
+        from_kubernetes(json.dumps(slices))
+    assert not from_kubernetes(json.dumps(slices), no_services_ok=True).frontends
+    odd = json.dumps(cluster()).replace('"10.96.0.10"', '"10.96.0"')
+    state = from_kubernetes(odd)
+    assert state.unknown == ["kube-system/kube-dns"]
+    assert "spec.clusterIP" in state.notes[0]
+    zeros = json.dumps(cluster()).replace('"10.96.0.10"', '"010.096.0.010"')
+    assert from_kubernetes(zeros).frontends == [("udp", ip_address("10.96.0.10"), 53)]
+
+
+def test_zones_extra_backends_and_observers(insert: Insert) -> None:
+    insert("10.0.0.1", "10.96.0.10", "169.254.20.10", sport=1)
+    insert("10.0.0.2", "10.96.0.10", "10.244.9.9", "-w", "7", sport=2)
+    insert("10.0.0.3", "10.96.0.10", "10.244.3.3", sport=3)
+    frontend = ("udp", "10.96.0.10", 53)
+    state = ctnetlink.DesiredState.from_frontends(
+        {frontend: [("10.244.1.5", 53)]}, extra_backends={frontend: ["169.254.20.0/24"]}
+    )
+    with ctnetlink.Conntrack() as ct:
+        observer = ctnetlink.Reconciler(authority="observer", recheck=None)
+        report = observer.run(ct, state)
+        ipv4 = report.families[0]
+        assert (ipv4.stale, ipv4.quarantined, ipv4.other_zones) == (0, 1, 1)
+        assert report.in_quarantine == 1 and observer.due is not None
+        assert ct.reconcile(state, dry_run=True).families[0].other_zones == 1
+        assert ct.reconcile(state, dry_run=True, zones="all").families[0].stale == 2
+        assert ct.reconcile(state, zones=[7]).families[0].deleted == 1
+        assert ct.reconcile(state).families[0].deleted == 1
+        assert ct.count() == 1
+        with pytest.raises(ValueError, match="authority"):
+            ctnetlink.Reconciler(authority="king")  # type: ignore[arg-type]
+
+
+def test_published_ports(insert: Insert) -> None:
+    insert("10.0.0.1", "192.0.2.5", "10.88.0.7", sport=1, dport=8003)
+    insert("10.0.0.2", "192.0.2.5", "10.88.0.9", sport=2, dport=8003)
+    build = ctnetlink.DesiredState.from_published
+    here = ["192.0.2.5"]
+    with ctnetlink.Conntrack() as ct:
+        ports = ("udp", range(8000, 8100), None, "10.88.0.7", range(50, 150))
+        report = ct.reconcile(build([ports], node_addresses=here), recheck=None)
+        assert report.families[0].deleted == 1
+        torn_down = build(unpublished=[ports[:4]], node_addresses=here)
+        report = ct.reconcile(torn_down, recheck=None)
+        assert report.families[0].reasons.frontend_removed == 1
+    with pytest.raises(ValueError, match="no ipv4 node address"):
+        build([ports])
 
 
 def test_a_reconciler_costs_what_has_changed(

@@ -147,8 +147,17 @@ fn the_json_has_exactly_the_promised_members() {
         let report = run.json();
         let names =
             |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
-        let expected =
-            ["profile", "dry_run", "elapsed_ms", "peak_rss_kib", "node_ports_judged", "families"];
+        let expected = [
+            "profile",
+            "dry_run",
+            "elapsed_ms",
+            "peak_rss_kib",
+            "node_ports_judged",
+            "unknown_services",
+            "in_quarantine",
+            "comes_back",
+            "families",
+        ];
         assert_eq!(names(&report), expected);
         assert_eq!(
             names(&report["families"][0]),
@@ -160,6 +169,7 @@ fn the_json_has_exactly_the_promised_members() {
                 "already_gone",
                 "unknown",
                 "failed",
+                "kept",
                 "passes",
                 "pushdown",
                 "reasons",
@@ -240,6 +250,12 @@ fn zones_and_protocols_can_be_chosen() {
     in_netns(|| {
         let stale = udp("10.9.0.1:1", "10.96.0.10:53", "10.244.9.9:5353");
         fill(&[0, 7].map(|zone| ctnetlink_testbed::fill::Entry { zone, ..stale }));
+        let run = reconcile_stdin(&["--cluster", "-", "--json", "--dry-run"], &cluster());
+        assert_eq!(run.json()["families"][0]["kept"]["other_zones"], json!(1), "{}", run.all());
+        assert_eq!(sums(&run.json())[0], 1);
+        let run =
+            reconcile_stdin(&["--cluster=-", "--json", "--dry-run", "--zone=all"], &cluster());
+        assert_eq!(sums(&run.json())[0], 2, "{}", run.all());
         let run = reconcile_stdin(&["--cluster", "-", "--json", "--zone", "7"], &cluster());
         assert_eq!(sums(&run.json()), [1, 1, 0, 0]);
         let run =
@@ -257,20 +273,16 @@ fn bad_input_exits_2_and_deletes_nothing() {
         insert_all();
         let whole = cluster();
         let services_only = list(&[dns()]);
+        let slices_only = list(&[slice("kube-dns", "IPv4", &[("10.244.1.5", true)])]);
         for (document, expected) in [
             ("", "standard input: the document is empty"),
             (&whole[..whole.len() / 2], "standard input: the document is not valid JSON: EOF"),
             (r#"{"kind":"Pod"}"#, "its kind is \"Pod\""),
             ("[1,2]", "the document is not a v1 List"),
-            (
-                &whole.replace("\"port\":5353", "\"port\":\"dns\""),
-                "EndpointSlice kube-system/kube-dns-IPv4: ports[0].port: invalid type: string",
-            ),
-            (
-                &whole.replace("10.96.0.10", "10.96.0"),
-                "Service kube-system/kube-dns: spec.clusterIPs[0]: \"10.96.0\" is not an IP address",
-            ),
             (&services_only, "not one EndpointSlice in the document"),
+            (&slices_only, "not one Service in the document (1 EndpointSlices)"),
+            (&list(&[]), "not one Service in the document (0 EndpointSlices)"),
+            (&list(&[dns(), slice("web", "IPv4", &[])]), "the Service of any of them is not"),
         ] {
             for json in [&["--cluster", "-"][..], &["--cluster", "-", "--json"]] {
                 let run = reconcile_stdin(json, document);
@@ -303,20 +315,106 @@ fn bad_input_exits_2_and_deletes_nothing() {
     });
 }
 
+/// `--cluster slices-only.json --previous good.json` must not mean that everything is gone.
+#[test]
+fn half_a_picture_deletes_nothing() {
+    in_netns(|| {
+        insert_all();
+        let good = File::new("good.json", &cluster());
+        let slices = [slice("kube-dns", "IPv4", &[("10.244.1.5", true)])];
+        for half in [list(&slices), list(&[])] {
+            let half = File::new("half.json", &half);
+            let run = reconcile(&["--cluster", half.path(), "--previous", good.path()]);
+            assert_eq!(run.status, 2, "{}", run.all());
+            assert!(run.stderr.contains("--no-services-ok"), "{}", run.all());
+        }
+        assert_eq!(oracle::table().len(), 11);
+        // Who means it says so.
+        let half = File::new("half.json", &list(&slices));
+        let meant = ["--cluster", half.path(), "--previous", good.path(), "--no-services-ok"];
+        let run = reconcile(&[&meant[..], &["--json"]].concat());
+        assert_eq!(run.status, 0, "{}", run.all());
+        assert!(sums(&run.json())[1] > 0, "{}", run.all());
+    });
+}
+
+/// One odd object of one tenant does not stop the node: it is named, and its Service is not judged.
+#[test]
+fn one_odd_object_does_not_stop_a_node() {
+    for (good, odd, note) in [
+        (
+            "\"port\":5353",
+            "\"port\":\"dns\"",
+            "EndpointSlice kube-system/kube-dns-IPv4: ports[0].port: invalid type: string",
+        ),
+        (
+            "10.96.0.10",
+            "10.96.0",
+            "Service kube-system/kube-dns: spec.clusterIPs[0]: \"10.96.0\" is not an IP address",
+        ),
+    ] {
+        in_netns(move || {
+            conntrack_insert("udp", 1, ("10.96.0.10", 53), ("10.244.9.9", 5353));
+            conntrack_insert("udp", 2, ("10.96.0.99", 53), ("10.244.9.9", 5353));
+            let web = service(
+                "web",
+                json!({"clusterIP": "10.96.0.99", "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}]}),
+            );
+            let items = [
+                dns(),
+                slice("kube-dns", "IPv4", &[("10.244.1.5", true)]),
+                web,
+                slice("web", "IPv4", &[("10.244.1.7", true)]),
+            ];
+            // The odd object is the first one's.
+            let document = list(&items).replacen(good, odd, 1);
+            let before = File::new("before.json", &list(&items));
+            let arguments = ["--cluster", "-", "--previous", before.path(), "--json"];
+            let run = reconcile_stdin(&arguments, &document);
+            assert_eq!(run.status, 0, "{}", run.all());
+            assert!(run.stderr.contains(note), "{note}: {}", run.all());
+            assert!(run.stderr.contains("Service kube-system/kube-dns is not judged"));
+            assert_eq!(run.json()["unknown_services"], json!(1));
+            let left = clients(&Conntrack::open().unwrap(), None);
+            assert_eq!(left, ["10.9.0.1:1"], "the other service is judged: {}", run.all());
+        });
+    }
+}
+
+#[test]
+fn extra_backends_and_addresses_of_node_ports() {
+    in_netns(|| {
+        conntrack_insert("udp", 1, ("10.96.0.10", 53), ("169.254.20.10", 53));
+        conntrack_insert("udp", 2, ("192.0.2.5", 30053), ("10.244.9.9", 5353));
+        let arguments = [
+            "--cluster=-",
+            "--json",
+            "--extra-backend=udp/10.96.0.10:53=169.254.20.0/24",
+            "--node-address=192.0.2.5",
+            "--node-port-address=192.0.2.6",
+        ];
+        let run = reconcile_stdin(&arguments, &cluster());
+        assert_eq!(sums(&run.json()), [0; 4], "{}", run.all());
+        let run = reconcile_stdin(&[arguments[0], arguments[1], arguments[3]], &cluster());
+        assert_eq!(sums(&run.json())[1], 2, "{}", run.all());
+        for bad in ["--extra-backend=10.96.0.10:53", "--zone=some"] {
+            assert_eq!(reconcile_stdin(&["--cluster=-", bad], &cluster()).status, 2, "{bad}");
+        }
+    });
+}
+
 #[test]
 fn nothing_to_do_is_done() {
     in_netns(|| {
         // A namespace without entries.
         let run = reconcile_stdin(&["--cluster", "-", "--json"], &cluster());
         assert_eq!((run.status, sums(&run.json())), (0, [0; 4]), "{}", run.all());
-        // No usable service: nothing in the list, or nothing that counts.
+        // No usable service: nothing that counts.
         insert_all();
         let headless = service("h", json!({"clusterIP": "None", "ports": [{"port": 53}]}));
-        for items in [vec![], vec![headless]] {
-            let run = reconcile_stdin(&["--cluster", "-", "--json"], &list(&items));
-            assert_eq!((run.status, sums(&run.json())), (0, [0; 4]), "{}", run.all());
-            assert_eq!(run.stderr, "note: no usable udp service in the document\n");
-        }
+        let run = reconcile_stdin(&["--cluster", "-", "--json"], &list(&[headless]));
+        assert_eq!((run.status, sums(&run.json())), (0, [0; 4]), "{}", run.all());
+        assert_eq!(run.stderr, "note: no usable udp service in the document\n");
         assert_eq!(oracle::table().len(), 11);
     });
 }

@@ -44,7 +44,7 @@ fn dump_lists_and_counts() {
         let run: Run = powerless.output().unwrap().into();
         assert_eq!(run.status, 1);
         assert!(
-            run.stderr.starts_with("dump: dump: Operation not permitted (EPERM"),
+            run.stderr.starts_with("error: dump: Operation not permitted (EPERM"),
             "{}",
             run.all()
         );
@@ -88,7 +88,7 @@ fn delete_does_what_the_filter_says_and_no_more() {
         assert_eq!(explained.status, 0, "{}", explained.all());
         for words in [
             "kernel     sends ip6\n",
-            "here only  orig dst fd00:96::a: this kernel selects the wrong entries by original IPv6",
+            "here only  orig dst fd00:96::a: this kernel selects the wrong entries by original",
             "in_kernel  no: orig dst fd00:96::a: this kernel",
         ] {
             assert!(explained.stdout.contains(words), "{words:?}: {}", explained.all());

@@ -6,9 +6,14 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use ctnetlink::{Conntrack, DesiredState, Filter, Profile, Reconciler, Status};
+use ctnetlink::{
+    Conntrack, DesiredState, Filter, HostAddresses, Profile, Protocol, Reconciler, ServicePort,
+    Status,
+};
 use ctnetlink_testbed::netns::{Namespace, in_netns, run, sysctl};
 use ctnetlink_tests::{at, flows};
+
+use crate::reconcile::service;
 
 /// Addresses of one family.
 struct Net {
@@ -64,21 +69,25 @@ fn hosts() -> (Namespace, Namespace) {
 
 /// What kube-proxy does: the frontend goes to one backend, the healthy one to another.
 fn translate(backend: usize) {
+    let both = [&V4, &V6].into_iter();
+    dnat(
+        both.flat_map(|net| [(net.vip, net.backends[backend]), (net.healthy_vip, net.backends[2])]),
+    );
+}
+
+/// Rules that translate these frontends, and no others.
+fn dnat<'a>(frontends: impl IntoIterator<Item = (&'a str, &'a str)>) {
     let mut rules = "flush ruleset\n".to_owned()
         + "table inet kube {\n  chain services {\n    type nat hook prerouting priority dstnat;\n";
-    for (net, family) in [(&V4, "ip"), (&V6, "ip6")] {
-        for (vip, backend) in [(net.vip, backend), (net.healthy_vip, 2)] {
-            let address = at(vip).ip();
-            let backend = net.backends[backend];
-            rules +=
-                &format!("    {family} daddr {address} udp dport 53 dnat {family} to {backend}\n");
-        }
+    for (frontend, backend) in frontends {
+        let frontend = at(frontend);
+        let family = if frontend.is_ipv4() { "ip" } else { "ip6" };
+        let (address, port) = (frontend.ip(), frontend.port());
+        rules +=
+            &format!("    {family} daddr {address} udp dport {port} dnat {family} to {backend}\n");
     }
     rules += "  }\n}\n";
-    let file = std::env::temp_dir().join(format!("ctnetlink-rules-{}", std::process::id()));
-    std::fs::write(&file, rules).unwrap();
-    run("nft", &["-f", file.to_str().unwrap()]);
-    std::fs::remove_file(file).unwrap();
+    run("nft", &[&rules]);
 }
 
 /// Answers every question with its number and the own address, until told to stop.
@@ -112,6 +121,7 @@ fn ask(client: &UdpSocket, frontend: &str) -> Option<SocketAddr> {
                 }
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => panic!("{e}"),
         }
     }
@@ -121,21 +131,173 @@ fn ask(client: &UdpSocket, frontend: &str) -> Option<SocketAddr> {
 fn a_black_holed_client_reaches_the_new_backend_after_one_reconcile() {
     in_netns(|| {
         let (clients, backends) = hosts();
-        let stops = [(); 3].map(|()| AtomicBool::new(false));
         translate(0);
         let ct = Conntrack::open().unwrap();
-        std::thread::scope(|scope| {
-            for net in [&V4, &V6] {
-                for (address, stop) in net.backends.into_iter().zip(&stops) {
-                    let socket = backends.run(|| UdpSocket::bind(address).unwrap());
-                    scope.spawn(move || serve(&socket, stop));
-                }
+        with_backends(&backends, |stops| tell(&ct, &clients, &stops[0]));
+    });
+}
+
+/// Tells a story while the backends of both families serve, each until its flag is set.
+fn with_backends(backends: &Namespace, story: impl FnOnce(&[AtomicBool; 3])) {
+    let stops = [(); 3].map(|()| AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for net in [&V4, &V6] {
+            for (address, stop) in net.backends.into_iter().zip(&stops) {
+                let socket = backends.run(|| UdpSocket::bind(address).unwrap());
+                scope.spawn(move || serve(&socket, stop));
             }
-            let story = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                tell(&ct, &clients, &stops[0]);
-            }));
-            stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
-            story.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| story(&stops)));
+        stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+        told.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+/// A client with a port of its own, patient enough for a noisy machine.
+fn client(clients: &Namespace, net: &Net, port: u16) -> UdpSocket {
+    let mut address = at(net.client);
+    address.set_port(port);
+    let socket = clients.run(|| UdpSocket::bind(address).unwrap());
+    socket.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+    socket
+}
+
+/// Addresses of the router that are frontends: a node port, and a load-balancer IP that the node
+/// itself holds.
+const NODE_PORTS: [&str; 2] = ["10.9.0.1:30053", "[fd00:9::1]:30053"];
+const OWN_VIPS: [&str; 2] = ["10.9.0.1:53", "[fd00:9::1]:53"];
+
+fn node_service(net: &Net, vip: &str) -> ServicePort {
+    let mut service = service(net.vip, &at(net.vip).ip().to_string(), 53, &[net.backends[0]]);
+    service.node_port = Some(30053);
+    service.load_balancer_ips.push(at(vip).ip());
+    service
+}
+
+/// A client was faster than the rules: its entry leads to the node itself, and would be black-holed
+/// forever (kubernetes#98305, #91236; kubernetes#136213, k3s#2807 for load-balancer IPs that the node
+/// holds). A host service at such an IP, on a port that is answered, lives (kubernetes#129982).
+#[test]
+fn untranslated_at_a_node_address_is_answered_after_one_reconcile() {
+    in_netns(|| {
+        let (clients, backends) = hosts();
+        let ct = Conntrack::open().unwrap();
+        // Tracking has to be on before there are rules.
+        dnat([("10.99.0.1:9", V4.backends[2]), ("[fd00:99::1]:9", V6.backends[2])]);
+        with_backends(&backends, |_| {
+            let host_stops = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                // A host service at the same addresses, which answers on another port.
+                for vip in OWN_VIPS {
+                    let mut address = at(vip);
+                    address.set_port(54);
+                    let host = UdpSocket::bind(address).unwrap();
+                    let stop = &host_stops;
+                    scope.spawn(move || serve(&host, stop));
+                }
+                let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    faster_than_the_rules(&ct, &clients);
+                }));
+                host_stops.store(true, Ordering::Relaxed);
+                told.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            });
+        });
+    });
+}
+
+fn faster_than_the_rules(ct: &Conntrack, clients: &Namespace) {
+    let nets = [&V4, &V6];
+    let sockets = nets.map(|net| [1, 2, 3].map(|n| client(clients, net, 20_000 + n)));
+    let hosts = OWN_VIPS.map(|vip| vip.replace(":53", ":54"));
+    for ([at_port, at_vip, at_host], n) in sockets.iter().zip(0..) {
+        let settled = (0..20).any(|_| ask(at_host, &hosts[n]).is_some());
+        assert!(settled, "{} never answers", hosts[n]);
+        assert_eq!(ask(at_port, NODE_PORTS[n]), None, "nothing listens there");
+        assert_eq!(ask(at_vip, OWN_VIPS[n]), None);
+    }
+    let to_backends = |n: usize| [NODE_PORTS[n], OWN_VIPS[n]].map(|f| (f, nets[n].backends[0]));
+    dnat((0..2).flat_map(to_backends));
+    for ([at_port, at_vip, _], n) in sockets.iter().zip(0..) {
+        assert_eq!(ask(at_port, NODE_PORTS[n]), None, "black-holed");
+        assert_eq!(ask(at_vip, OWN_VIPS[n]), None, "black-holed");
+    }
+
+    // The host service's port is another frontend's, too: what is answered there is not touched.
+    let mut builder = DesiredState::builder().node_addresses(OWN_VIPS.map(|vip| at(vip).ip()));
+    for (net, vip) in nets.into_iter().zip(OWN_VIPS) {
+        let mut other = node_service(net, vip);
+        (other.port, other.node_port) = (54, None);
+        other.key.name += " of the host";
+        builder = builder.service(node_service(net, vip)).service(other);
+    }
+    let report = Reconciler::new(Profile::Strict).run(ct, &builder.build().unwrap()).unwrap();
+    for family in &report.families {
+        assert_eq!(family.reasons.not_translated, 2, "{report}");
+        assert_eq!(
+            (family.deleted, family.passes),
+            (2, 2),
+            "the suspect in the re-check: {report}"
+        );
+    }
+    for ([at_port, at_vip, at_host], n) in sockets.iter().zip(0..) {
+        let backend = Some(at(nets[n].backends[0]));
+        assert_eq!(ask(at_port, NODE_PORTS[n]), backend, "{}", NODE_PORTS[n]);
+        assert_eq!(ask(at_vip, OWN_VIPS[n]), backend, "{}", OWN_VIPS[n]);
+        assert_eq!(ask(at_host, &hosts[n]), Some(at(&hosts[n])), "the host service");
+    }
+}
+
+/// What a container engine does when a container with a published port is replaced by another, and
+/// when it is torn down.
+#[test]
+fn published_ports_follow_their_container() {
+    in_netns(|| {
+        let (clients, backends) = hosts();
+        let ct = Conntrack::open().unwrap();
+        let nets = [&V4, &V6];
+        let ports = ["10.9.0.1:8053", "[fd00:9::1]:8053"];
+        let lead_to = |backend: usize| dnat((0..2).map(|n| (ports[n], nets[n].backends[backend])));
+        let state = |container: usize, torn_down: bool| {
+            let host = ports.map(|port| at(port).ip());
+            let mut builder = DesiredState::builder().node_addresses(host);
+            for net in nets {
+                let container = at(net.backends[container]);
+                let (any, inside) = (HostAddresses::AnyLocal, container.port());
+                builder = match torn_down {
+                    false => builder.published(
+                        Protocol::UDP,
+                        8000..=8099,
+                        any,
+                        container.ip(),
+                        inside - 53..=inside + 46,
+                    ),
+                    true => builder.unpublished(Protocol::UDP, 8000..=8099, any, container.ip()),
+                };
+            }
+            builder.build().unwrap()
+        };
+        let deleted = |desired: &DesiredState| {
+            let report = Reconciler::new(Profile::Strict).recheck(None).run(&ct, desired).unwrap();
+            assert!(report.succeeded(), "{report}");
+            report.families.each_ref().map(|family| family.deleted)
+        };
+        lead_to(0);
+        with_backends(&backends, |stops| {
+            let sockets = nets.map(|net| client(&clients, net, 21_000));
+            for (n, socket) in sockets.iter().enumerate() {
+                assert!((0..20).any(|_| ask(socket, ports[n]).is_some()), "{}", ports[n]);
+            }
+            assert_eq!(deleted(&state(0, false)), [0, 0], "healthy");
+            stops[0].store(true, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(100));
+            lead_to(1);
+            assert_eq!(ask(&sockets[0], ports[0]), None, "black-holed");
+            assert_eq!(deleted(&state(1, false)), [1, 1], "the new container's state is enough");
+            for (n, socket) in sockets.iter().enumerate() {
+                assert_eq!(ask(socket, ports[n]), Some(at(nets[n].backends[1])));
+            }
+            assert_eq!(deleted(&state(0, true)), [0, 0], "the old one has no flows left");
+            assert_eq!(deleted(&state(1, true)), [1, 1]);
         });
     });
 }

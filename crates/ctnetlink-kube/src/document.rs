@@ -1,4 +1,7 @@
-//! From the text of a `v1` `List` to typed objects, with errors that name object and field.
+//! From text to typed objects, with errors that name object and field: lists of any depth, typed
+//! lists, single objects, and several documents behind each other.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::Service;
@@ -9,14 +12,19 @@ use serde_json::value::RawValue;
 use crate::Cluster;
 use crate::error::{Error, Result};
 
-/// Fields of the `List` itself. The items stay text until their kind is known.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct List<'a> {
-    kind: Option<String>,
+/// Lists in lists: more than this no program writes, and reading it could exhaust the stack.
+const MAX_DEPTH: usize = 16;
+
+/// What identifies an object, and the members of a list. The items stay text until their kind is
+/// known.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Identity<'a> {
     api_version: Option<String>,
+    kind: Option<String>,
+    metadata: Option<Metadata>,
     /// Absent is `None`; null, which is Go's empty list, `Some(None)`.
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, deserialize_with = "present")]
     items: Option<Option<Vec<&'a RawValue>>>,
 }
 
@@ -24,10 +32,10 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Op
     T::deserialize(from).map(Some)
 }
 
-/// What identifies an object.
+/// The same of an object that is not a list, whose `items` may be anything.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct Identity {
+struct ObjectIdentity {
     api_version: Option<String>,
     kind: Option<String>,
     metadata: Option<Metadata>,
@@ -38,61 +46,154 @@ struct Identity {
 struct Metadata {
     name: Option<String>,
     namespace: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    /// Of a list: where the rest of it begins.
+    #[serde(rename = "continue")]
+    rest: Option<String>,
 }
 
+/// Reads one document, or several behind each other.
 pub(crate) fn parse(json: &[u8]) -> Result<Cluster> {
     // Some editors begin a file with a byte order mark.
     let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
     if json.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::Empty);
     }
-    let list: List<'_> = serde_json::from_slice(json).map_err(|e| match e.classify() {
-        serde_json::error::Category::Data => Error::NotAList { what: e.to_string() },
-        _ => Error::Json(e),
-    })?;
-    match list.kind.as_deref() {
-        Some("List") => {}
-        Some(kind) => return Err(Error::NotAList { what: format!("its kind is {kind:?}") }),
-        None => return Err(Error::NotAList { what: "it has no kind".into() }),
-    }
-    if let Some(version) = list.api_version.filter(|version| version != "v1") {
-        return Err(Error::NotAList { what: format!("its apiVersion is {version:?}") });
-    }
-    let Some(items) = list.items else {
-        return Err(Error::NotAList { what: "it has no items".into() });
-    };
-    let items = items.unwrap_or_default();
-
+    let documents = serde_json::Deserializer::from_slice(json).into_iter::<&RawValue>();
+    let documents = documents.collect::<Result<Vec<_>, _>>().map_err(Error::Json)?;
     let mut cluster = Cluster::default();
-    for (position, item) in items.into_iter().enumerate() {
-        let place = format!("items[{position}]");
-        let identity: Identity = typed(item, &place)?;
-        let kind = identity.kind.as_deref();
-        let Some(api_version) = identity.api_version.as_deref() else {
-            // Other API groups have kinds of these names, too; left out, it could be either.
-            if matches!(kind, Some("Service" | "EndpointSlice")) {
-                let (object, field) = (identity.name(&place), "apiVersion".to_owned());
-                return Err(Error::Object { object, field, problem: "missing".into() });
+    let several = documents.len() > 1;
+    for (at, document) in documents.into_iter().enumerate() {
+        let place = if several { format!("document {}: ", at + 1) } else { String::new() };
+        cluster.read_document(document, &place)?;
+    }
+    Ok(cluster)
+}
+
+impl Cluster {
+    fn read_document(&mut self, document: &RawValue, place: &str) -> Result<()> {
+        let not_a_list = |what: String| Error::NotAList { what: format!("{place}{what}") };
+        let identity: Identity<'_> =
+            serde_json::from_str(document.get()).map_err(|e| not_a_list(e.to_string()))?;
+        match identity.kind.as_deref() {
+            Some("Service" | "EndpointSlice") => {
+                return self.read_object(document, &format!("{place}the document"), None);
             }
-            continue;
+            Some("List" | "ServiceList" | "EndpointSliceList") => {}
+            Some(kind) => return Err(not_a_list(format!("its kind is {kind:?}"))),
+            None => return Err(not_a_list("it has no kind".into())),
+        }
+        if identity.items.is_none() {
+            return Err(not_a_list("it has no items".into()));
+        }
+        self.read_list(identity, place, 0)
+    }
+
+    /// Reads a `List` of anything, a `ServiceList` or an `EndpointSliceList`.
+    fn read_list(&mut self, list: Identity<'_>, place: &str, depth: usize) -> Result<()> {
+        let kind = list.kind.as_deref().unwrap_or_default();
+        // What the items of a typed list are, which need not say it themselves.
+        let (version, items_are) = match kind {
+            "ServiceList" => ("v1", Some(("v1", "Service"))),
+            "EndpointSliceList" => {
+                (EndpointSlice::API_VERSION, Some((EndpointSlice::API_VERSION, "EndpointSlice")))
+            }
+            _ => ("v1", None),
+        };
+        if let Some(other) = list.api_version.as_deref().filter(|other| *other != version) {
+            let what = format!("{place}its apiVersion is {other:?}, expected {version:?}");
+            return Err(Error::NotAList { what });
+        }
+        if list.metadata.and_then(|m| m.rest).is_some_and(|rest| !rest.is_empty()) {
+            return Err(Error::Partial { list: format!("{place}{kind}") });
+        }
+        if depth == MAX_DEPTH {
+            let what = format!("{place}more than {MAX_DEPTH} lists in each other");
+            return Err(Error::NotAList { what });
+        }
+        for (position, item) in list.items.flatten().into_iter().flatten().enumerate() {
+            let place = format!("{place}items[{position}]");
+            let kind: ObjectIdentity = typed(item, &place)?;
+            let kind = kind.kind.as_deref().or(items_are.map(|(_, kind)| kind));
+            match kind {
+                Some("List" | "ServiceList" | "EndpointSliceList") => {
+                    self.read_list(typed(item, &place)?, &format!("{place}."), depth + 1)?;
+                }
+                // Another kind that could hold objects.
+                Some(kind) if kind.ends_with("List") => {
+                    self.notes.push(format!("{kind} at {place}: skipped"));
+                }
+                _ => self.read_object(item, &place, items_are)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a Service or an EndpointSlice. Objects of other kinds are none of our business.
+    fn read_object(
+        &mut self,
+        item: &RawValue,
+        place: &str,
+        default: Option<(&str, &str)>,
+    ) -> Result<()> {
+        let identity: ObjectIdentity = typed(item, place)?;
+        let kind = identity.kind.as_deref().or(default.map(|(_, kind)| kind));
+        if !matches!(kind, Some("Service" | "EndpointSlice")) {
+            return Ok(());
+        }
+        let name = identity.name(kind.unwrap_or("object"), place);
+        let api_version = identity.api_version.as_deref().or(default.map(|(version, _)| version));
+        let Some(api_version) = api_version else {
+            // Other API groups have kinds of these names, too; left out, it could be either.
+            let field = "apiVersion".to_owned();
+            return Err(Error::Object { object: name, field, problem: "missing".into() });
         };
         match kind {
-            Some("Service") if api_version == "v1" => {
-                cluster.services.push(typed::<Service>(item, &identity.name(&place))?);
-            }
+            Some("Service") if api_version == "v1" => match typed::<Service>(item, &name) {
+                Ok(service) => self.services.push(service),
+                Err(error) => self.cannot_read(error, &identity, None)?,
+            },
             Some("EndpointSlice") if api_version.starts_with("discovery.k8s.io/") => {
-                let object = identity.name(&place);
                 if api_version != EndpointSlice::API_VERSION {
                     let expected = EndpointSlice::API_VERSION;
                     let problem = format!("{api_version:?} is not known, expected {expected:?}");
-                    return Err(Error::Object { object, field: "apiVersion".into(), problem });
+                    let field = "apiVersion".into();
+                    return Err(Error::Object { object: name, field, problem });
                 }
-                cluster.endpoint_slices.push(typed::<EndpointSlice>(item, &object)?);
+                match typed::<EndpointSlice>(item, &name) {
+                    Ok(slice) => self.endpoint_slices.push(slice),
+                    Err(error) => {
+                        let labels = identity.metadata.as_ref().and_then(|m| m.labels.as_ref());
+                        let service =
+                            labels.and_then(|l| l.get(crate::convert::SERVICE_NAME_LABEL));
+                        let Some(service) = service.cloned() else { return Err(error) };
+                        self.cannot_read(error, &identity, Some(service))?;
+                    }
+                }
             }
             _ => {}
         }
+        Ok(())
     }
-    Ok(cluster)
+
+    /// One object that cannot be read does not stop the others: its Service is not known. Unless it
+    /// does not even say which Service that is.
+    fn cannot_read(
+        &mut self,
+        error: Error,
+        identity: &ObjectIdentity,
+        service: Option<String>,
+    ) -> Result<()> {
+        let metadata = identity.metadata.as_ref();
+        let namespace = metadata.and_then(|m| m.namespace.clone()).filter(|n| !n.is_empty());
+        let name = service.or_else(|| metadata.and_then(|m| m.name.clone()));
+        let (Some(namespace), Some(name)) = (namespace, name.filter(|n| !n.is_empty())) else {
+            return Err(error);
+        };
+        self.notes.push(crate::convert::unknown_note(&error, &namespace, &name));
+        self.unreadable.insert((namespace, name));
+        Ok(())
+    }
 }
 
 fn typed<'a, T: Deserialize<'a>>(item: &'a RawValue, object: &str) -> Result<T> {
@@ -109,9 +210,8 @@ fn typed<'a, T: Deserialize<'a>>(item: &'a RawValue, object: &str) -> Result<T> 
     })
 }
 
-impl Identity {
-    fn name(&self, place: &str) -> String {
-        let kind = self.kind.as_deref().unwrap_or("object");
+impl ObjectIdentity {
+    fn name(&self, kind: &str, place: &str) -> String {
         let metadata = self.metadata.as_ref();
         match metadata.and_then(|m| m.name.as_deref()) {
             Some(name) => {
@@ -158,20 +258,7 @@ mod tests {
 
     #[test]
     fn malformed_objects_are_named_with_their_field() {
-        let service = |spec: &str| {
-            let meta = r#""metadata":{"namespace":"kube-system","name":"kube-dns"}"#;
-            list(&format!(r#"{{"apiVersion":"v1","kind":"Service",{meta},"spec":{spec}}}"#))
-        };
         for (json, expected) in [
-            (
-                service(r#"{"ports":[{"port":53},{"port":"domain"}]}"#),
-                "Service kube-system/kube-dns: spec.ports[1].port: invalid type: string \
-                 \"domain\", expected i32",
-            ),
-            (
-                service(r#"{"clusterIPs":"10.96.0.10"}"#),
-                "Service kube-system/kube-dns: spec.clusterIPs: invalid type",
-            ),
             (
                 list(
                     r#"{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","endpoints":7}"#,
@@ -219,5 +306,82 @@ mod tests {
         );
         let cluster = parse(json.as_bytes()).unwrap();
         assert_eq!((cluster.services.len(), cluster.endpoint_slices.len()), (1, 0));
+    }
+
+    /// One odd object of one tenant does not stop a node: a note that names object and field, and
+    /// its Service is not known.
+    #[test]
+    fn one_odd_object_is_noted_and_its_service_unknown() {
+        let meta = r#""metadata":{"namespace":"kube-system","name":"kube-dns"}"#;
+        let slice_meta = r#""metadata":{"namespace":"kube-system","name":"kube-dns-x",
+            "labels":{"kubernetes.io/service-name":"kube-dns"}}"#;
+        for (odd, expected) in [
+            (
+                format!(
+                    r#"{{"apiVersion":"v1","kind":"Service",{meta},
+                    "spec":{{"ports":[{{"port":53}},{{"port":"domain"}}]}}}}"#
+                ),
+                "Service kube-system/kube-dns: spec.ports[1].port: invalid type: string \
+                 \"domain\", expected i32",
+            ),
+            (
+                format!(
+                    r#"{{"apiVersion":"v1","kind":"Service",{meta},
+                    "spec":{{"clusterIPs":"10.96.0.10"}}}}"#
+                ),
+                "Service kube-system/kube-dns: spec.clusterIPs: invalid type",
+            ),
+            (
+                format!(
+                    r#"{{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice",{slice_meta},
+                    "endpoints":7}}"#
+                ),
+                "EndpointSlice kube-system/kube-dns-x: endpoints: invalid type: integer `7`",
+            ),
+        ] {
+            let cluster = parse(list(&odd).as_bytes()).unwrap();
+            let [note] = &cluster.notes[..] else { panic!("{:?}", cluster.notes) };
+            assert!(note.starts_with(expected), "{note}");
+            assert!(note.ends_with("Service kube-system/kube-dns is not judged"), "{note}");
+            let unknown = ("kube-system".to_owned(), "kube-dns".to_owned());
+            assert!(cluster.unreadable.contains(&unknown));
+        }
+    }
+
+    /// A list in a list, a typed list, a single object and several documents hold objects, too.
+    #[test]
+    fn objects_are_found_wherever_they_can_be() {
+        let service = r#"{"apiVersion":"v1","kind":"Service"}"#;
+        let slice = r#"{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice"}"#;
+        let services = r#"{"apiVersion":"v1","kind":"ServiceList","items":[{"spec":{}}]}"#;
+        let slices = r#"{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSliceList",
+            "metadata":{"continue":""},"items":[{"addressType":"IPv4","endpoints":[]}]}"#;
+        for (document, expected) in [
+            (service.to_owned(), (1, 0)),
+            (services.to_owned(), (1, 0)),
+            (slices.to_owned(), (0, 1)),
+            (format!("{services}\n{slices}"), (1, 1)),
+            (format!("{service} {service}{slice}"), (2, 1)),
+            (list(&format!("{services},{slices},{service}")), (2, 1)),
+            (list(&list(&list(&format!("{service},{slice}")))), (1, 1)),
+        ] {
+            let cluster = parse(document.as_bytes()).unwrap();
+            let found = (cluster.services.len(), cluster.endpoint_slices.len());
+            assert_eq!(found, expected, "{document}");
+        }
+        let pods = list(r#"{"kind":"PodList","apiVersion":"v1","items":[{}]}"#);
+        assert_eq!(parse(pods.as_bytes()).unwrap().notes, ["PodList at items[0]: skipped"]);
+        let deep = (0..20).fold(String::from(service), |inner, _| list(&inner));
+        assert!(problem(&deep).contains("more than 16 lists in each other"));
+    }
+
+    /// The first page of a list is half a picture.
+    #[test]
+    fn a_list_that_goes_on_elsewhere_is_refused() {
+        let page =
+            r#"{"kind":"ServiceList","apiVersion":"v1","metadata":{"continue":"eyJ2"},"items":[]}"#;
+        for document in [page.to_owned(), list(page), format!("{page}{page}")] {
+            assert!(problem(&document).contains("is only a part of the list"), "{document}");
+        }
     }
 }

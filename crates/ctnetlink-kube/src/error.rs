@@ -39,6 +39,40 @@ pub enum Error {
         problem: String,
     },
 
+    /// A list says that it goes on elsewhere (`metadata.continue`).
+    #[error(
+        "{list}: the document is only a part of the list (metadata.continue is set); get all of it \
+         with `kubectl get services,endpointslices -A -o json`"
+    )]
+    Partial {
+        /// Which list.
+        list: String,
+    },
+
+    /// Not one Service: every cluster has default/kubernetes, so half of the input is missing.
+    #[error(
+        "not one Service in the document ({slices} EndpointSlices): every frontend would count as \
+         removed, and every cluster has default/kubernetes; get both with `kubectl get \
+         services,endpointslices -A -o json`, or say that this is meant (no_services_ok)"
+    )]
+    NoServices {
+        /// How many EndpointSlices there are.
+        slices: usize,
+    },
+
+    /// There are EndpointSlices of Services that have to be in the document and are not.
+    #[error(
+        "{slices} EndpointSlices in the document, and {missing} is not: half of the Services are \
+         missing; get both with `kubectl get services,endpointslices -A -o json`, or say that this \
+         is meant (no_services_ok)"
+    )]
+    LostServices {
+        /// How many EndpointSlices there are.
+        slices: usize,
+        /// What is missing.
+        missing: &'static str,
+    },
+
     /// Usable services, and no EndpointSlice at all: half of the input is missing.
     #[error(
         "{services} usable service port(s) but not one EndpointSlice in the document: every entry \

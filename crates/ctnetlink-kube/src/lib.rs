@@ -24,16 +24,20 @@
 //!
 //! # Rules
 //!
-//! * Headless and `ExternalName` services, and those labelled
-//!   `service.kubernetes.io/service-proxy-name`, are skipped.
+//! * Headless and `ExternalName` services are skipped. Services, and slices of services, with the label
+//!   `service.kubernetes.io/service-proxy-name` or `service.kubernetes.io/headless` are another's:
+//!   their frontends are not judged, and do not count as removed.
 //! * Frontends are the cluster IPs of both families, external IPs, load-balancer IPs (not those in
 //!   `Proxy` ipMode; hostnames are ignored), and node ports at the node addresses given in
 //!   [`Options`]. A service exists in the families of its cluster IPs only.
 //! * Slices join by the label `kubernetes.io/service-name` within the namespace and are merged;
 //!   ports join by name and protocol, a port without a name being `""`. Of an endpoint's addresses
 //!   the first counts. A slice port without a number is skipped with a note.
-//! * Usable services and not one slice in the whole input is a half-built state and an error, unless
-//!   [`Options::no_endpoints_ok`] says otherwise: it must not mean "everything is stale".
+//! * Half a picture is an error and must not mean "everything is stale": usable services and not one
+//!   slice ([`Options::no_endpoints_ok`]), no Service at all, slices without their Services
+//!   ([`Options::no_services_ok`]), the first page of a list.
+//! * Addresses with leading zeros are decimal, as Kubernetes reads them. An object that cannot be read
+//!   is noted, and its service is not judged.
 //!
 //! # Features
 //!
@@ -44,7 +48,11 @@ mod convert;
 mod document;
 mod error;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Instant;
+
+use ctnetlink::{Frontend, IpNet};
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -58,6 +66,10 @@ pub struct Cluster {
     pub services: Vec<Service>,
     /// EndpointSlices of all namespaces.
     pub endpoint_slices: Vec<EndpointSlice>,
+    /// What was skipped on reading.
+    notes: Vec<String>,
+    /// Namespace and name of Services that could not be read, or a slice of which could not.
+    unreadable: BTreeSet<(String, String)>,
 }
 
 /// What the objects do not say.
@@ -74,18 +86,38 @@ pub struct Options {
     /// judges no node ports, and cannot know a host service at an external IP that is the node's
     /// own address.
     pub node_addresses: Vec<IpAddr>,
+    /// Addresses at which node ports are answered, if not all node addresses: kube-proxy in nftables
+    /// mode answers at the primary ones only, and at 127.0.0.1 where it was told to.
+    pub node_port_addresses: Option<Vec<IpAddr>>,
+    /// Name of this node, by which endpoints on it are known. It decides only when a service with a
+    /// `Local` traffic policy begins to be served here.
+    pub node_name: Option<String>,
+    /// Valid backends of frontends that no service lists, by address or prefix: somebody else
+    /// translates these frontends first, such as a DNS cache on the node.
+    pub extra_backends: Vec<(Frontend, IpNet)>,
+    /// When the objects were fetched, for a reconciler that only observes.
+    pub fetched: Option<Instant>,
     /// Take usable services without a single EndpointSlice at their word: nothing serves.
     pub no_endpoints_ok: bool,
+    /// Take a document without Services, or without those of its EndpointSlices, at its word: they
+    /// are deleted.
+    pub no_services_ok: bool,
 }
 
 impl Cluster {
-    /// Reads a `v1` `List` as `kubectl get services,endpointslices -A -o json` prints it. Objects
-    /// of other kinds and unknown fields are ignored.
+    /// Reads a `v1` `List` as `kubectl get services,endpointslices -A -o json` prints it, and as
+    /// other programs do: a `ServiceList` or an `EndpointSliceList`, lists in lists, a single
+    /// object, several documents one after the other. Objects of other kinds and unknown fields are
+    /// ignored; a list of another kind is skipped with a note.
+    ///
+    /// An object with a field of the wrong type does not stop the others: it is noted, and its
+    /// Service is not judged ([`ctnetlink::Unknown`]).
     ///
     /// # Errors
     ///
-    /// Text that is not JSON or ends early, a document that is not a `List`, and objects whose
-    /// fields have the wrong type; the error names the object and the field.
+    /// Text that is not JSON or ends early, a document that is none of these, a list that goes on
+    /// elsewhere (`metadata.continue`), and an object that cannot be read and does not say which
+    /// Service it belongs to.
     ///
     /// ```
     /// # use ctnetlink_kube::Cluster;
@@ -100,8 +132,11 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Values that cannot be what they should be (an address, a port), with object and field; and
-    /// services without any EndpointSlice, see [`Options::no_endpoints_ok`].
+    /// Half a picture: services without any EndpointSlice (see [`Options::no_endpoints_ok`]), no
+    /// Service at all, EndpointSlices of which not one has its Service here, or an EndpointSlice of
+    /// default/kubernetes without that Service (see [`Options::no_services_ok`]). A Service with a
+    /// value that cannot be what it should be (an address, a port) is noted, with the field, and not
+    /// judged.
     pub fn desired_state(&self, options: &Options) -> Result<ctnetlink::DesiredState> {
         convert::desired_state(self, options)
     }

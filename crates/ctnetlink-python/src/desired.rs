@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use ctnetlink::Endpoint;
+use ctnetlink::{Endpoint, Frontend, HostAddresses, IpNet};
 use ctnetlink_kube::{Cluster, Options};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -12,6 +14,7 @@ use pyo3::types::{PyBytes, PyMapping, PyString};
 
 use crate::error::{raise, raise_io, raise_kube};
 use crate::keyword;
+use crate::options::seconds;
 
 /// What should be: frontends, and the backends that serve them.
 #[pyclass(frozen, module = "ctnetlink", name = "DesiredState")]
@@ -20,46 +23,104 @@ pub(crate) struct DesiredState(pub(crate) ctnetlink::DesiredState);
 #[pymethods]
 impl DesiredState {
     #[staticmethod]
-    #[pyo3(signature = (source, *, node_addresses=Vec::new(), no_endpoints_ok=false))]
+    #[pyo3(signature = (
+        source, *, node_addresses=Vec::new(), node_port_addresses=None, node_name=None,
+        extra_backends=None, no_endpoints_ok=false, no_services_ok=false, age=None
+    ), text_signature = "(source, *, node_addresses=(), node_port_addresses=None, node_name=None, \
+        extra_backends=None, no_endpoints_ok=False, no_services_ok=False, age=None)")]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn from_kubernetes(
         py: Python<'_>,
         source: &Bound<'_, PyAny>,
         node_addresses: Vec<IpAddr>,
+        node_port_addresses: Option<Vec<IpAddr>>,
+        node_name: Option<String>,
+        extra_backends: Option<&Bound<'_, PyMapping>>,
         no_endpoints_ok: bool,
+        no_services_ok: bool,
+        age: Option<f64>,
     ) -> PyResult<Self> {
+        let age = age.map(|age| seconds("age", age)).transpose()?;
         let (json, name) = read(source)?;
         let mut options = Options::default();
         options.node_addresses = node_addresses;
+        options.node_port_addresses = node_port_addresses;
+        options.node_name = node_name;
+        options.extra_backends = extra(extra_backends)?;
         options.no_endpoints_ok = no_endpoints_ok;
+        options.no_services_ok = no_services_ok;
+        options.fetched = age.and_then(|age| Instant::now().checked_sub(age));
         let state = py.detach(|| Cluster::from_json(&json)?.desired_state(&options));
         state.map(DesiredState).map_err(|error| raise_kube(error, &name))
     }
 
     #[staticmethod]
-    #[pyo3(signature = (frontends, *, node_addresses=Vec::new()))]
+    #[pyo3(
+        signature = (frontends, *, node_addresses=Vec::new(), extra_backends=None),
+        text_signature = "(frontends, *, node_addresses=(), extra_backends=None)"
+    )]
     fn from_frontends(
         frontends: &Bound<'_, PyMapping>,
         node_addresses: Vec<IpAddr>,
+        extra_backends: Option<&Bound<'_, PyMapping>>,
     ) -> PyResult<Self> {
         let mut builder = ctnetlink::DesiredState::builder().node_addresses(node_addresses);
+        for (frontend, backend) in extra(extra_backends)? {
+            builder = builder.extra_backends(frontend, [backend]);
+        }
         for item in frontends.items()?.iter() {
             let (frontend, backends) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
             let wrong = |what: &str, error: &PyErr| {
                 let error = error.value(frontend.py());
                 PyValueError::new_err(format!("frontends: {frontend}: {what}: {error}"))
             };
-            let (protocol, address, port) =
-                frontend
-                    .extract::<(Bound<'_, PyAny>, IpAddr, u16)>()
-                    .map_err(|e| wrong("expected (protocol, address, port)", &e))?;
-            let protocol = keyword::protocol(&protocol).map_err(|e| wrong("protocol", &e))?;
+            let key = frontend_of(&frontend).map_err(|(what, error)| wrong(what, &error))?;
             let endpoints: PyResult<Vec<_>> =
                 backends.try_iter().and_then(|all| all.map(|one| endpoint(&one?)).collect());
             let expected = "backends are (address, port) or (address, port, serving)";
             let endpoints = endpoints.map_err(|e| wrong(expected, &e))?;
-            builder = builder.frontend(protocol, address, port).backends(endpoints);
+            builder = builder.frontend(key.protocol, key.address, key.port).backends(endpoints);
         }
         builder.build().map(DesiredState).map_err(raise)
+    }
+
+    /// Ports of containers that the host publishes, and those that it publishes no more.
+    #[staticmethod]
+    #[pyo3(
+        signature = (published=Vec::new(), *, unpublished=Vec::new(), node_addresses=Vec::new()),
+        text_signature = "(published=(), *, unpublished=(), node_addresses=())"
+    )]
+    fn from_published(
+        published: Vec<Bound<'_, PyAny>>,
+        unpublished: Vec<Bound<'_, PyAny>>,
+        node_addresses: Vec<IpAddr>,
+    ) -> PyResult<Self> {
+        let mut builder = ctnetlink::DesiredState::builder().node_addresses(node_addresses);
+        for one in published {
+            let (protocol, ports, host, container, container_ports) = one.extract::<(
+                Bound<'_, PyAny>,
+                Bound<'_, PyAny>,
+                Option<Vec<IpAddr>>,
+                IpAddr,
+                Bound<'_, PyAny>,
+            )>()?;
+            let (ports, container_ports) = (port_range(&ports)?, port_range(&container_ports)?);
+            let protocol = keyword::protocol(&protocol)?;
+            builder = builder.published(protocol, ports, host_of(host), container, container_ports);
+        }
+        for one in unpublished {
+            let (protocol, ports, host, container) =
+                one.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>, Option<Vec<IpAddr>>, IpAddr)>()?;
+            let protocol = keyword::protocol(&protocol)?;
+            builder = builder.unpublished(protocol, port_range(&ports)?, host_of(host), container);
+        }
+        builder.build().map(DesiredState).map_err(raise)
+    }
+
+    /// Services that are not judged, as `namespace/name`.
+    #[getter]
+    fn unknown(&self) -> Vec<String> {
+        self.0.unknown().iter().map(|u| format!("{}/{}", u.namespace, u.name)).collect()
     }
 
     /// What was left out of the input, one line each.
@@ -77,6 +138,44 @@ impl DesiredState {
     fn __repr__(&self) -> String {
         format!("<ctnetlink.DesiredState of {} service ports>", self.0.services().len())
     }
+}
+
+/// `(protocol, address, port)`; what is wrong with it otherwise.
+fn frontend_of(key: &Bound<'_, PyAny>) -> Result<Frontend, (&'static str, PyErr)> {
+    let (protocol, address, port) = key
+        .extract::<(Bound<'_, PyAny>, IpAddr, u16)>()
+        .map_err(|e| ("expected (protocol, address, port)", e))?;
+    let protocol = keyword::protocol(&protocol).map_err(|e| ("protocol", e))?;
+    Ok(Frontend::new(address, port, protocol))
+}
+
+/// A mapping from frontends to addresses and prefixes.
+fn extra(mapping: Option<&Bound<'_, PyMapping>>) -> PyResult<Vec<(Frontend, IpNet)>> {
+    let mut all = Vec::new();
+    let Some(mapping) = mapping else { return Ok(all) };
+    for item in mapping.items()?.iter() {
+        let (key, backends) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+        let frontend = frontend_of(&key).map_err(|(what, error)| {
+            let error = error.value(key.py());
+            PyValueError::new_err(format!("extra_backends: {key}: {what}: {error}"))
+        })?;
+        all.extend(keyword::addresses(&backends)?.iter().map(|backend| (frontend, backend)));
+    }
+    Ok(all)
+}
+
+/// A port, or a `range` of them.
+fn port_range(ports: &Bound<'_, PyAny>) -> PyResult<RangeInclusive<u16>> {
+    let ranges: Vec<_> = keyword::ports(ports)?.iter().collect();
+    match &ranges[..] {
+        [range] => Ok(range.clone()),
+        _ => Err(PyValueError::new_err("expected a port or one range of ports")),
+    }
+}
+
+/// `None` is any local address.
+fn host_of(addresses: Option<Vec<IpAddr>>) -> HostAddresses {
+    addresses.map_or(HostAddresses::AnyLocal, HostAddresses::These)
 }
 
 /// `(address, port)`, or `(address, port, serving)`.

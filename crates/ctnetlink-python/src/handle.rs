@@ -186,11 +186,12 @@ impl Conntrack {
         profile: &str,
         dry_run: bool,
         protocols: Option<Vec<Bound<'_, PyAny>>>,
-        zones: Option<Vec<Bound<'_, PyAny>>>,
+        zones: Option<Bound<'_, PyAny>>,
         recheck: Option<f64>,
         previous: Option<&DesiredState>,
     ) -> PyResult<Report> {
-        let options = Options { profile, dry_run, protocols, zones, recheck, previous };
+        let authority = "rules";
+        let options = Options { profile, dry_run, protocols, zones, authority, recheck, previous };
         let mut reconciler = options.reconciler()?;
         self.detached(py, |ct| reconciler.run(ct, &desired.0)).map(Report)
     }

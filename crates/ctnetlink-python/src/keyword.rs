@@ -169,7 +169,7 @@ fn any_of<T>(
 }
 
 /// Addresses and prefixes: text, or objects of `ipaddress`.
-fn addresses(value: Value<'_, '_>) -> PyResult<Addresses> {
+pub(crate) fn addresses(value: Value<'_, '_>) -> PyResult<Addresses> {
     let mut nets: Vec<IpNet> = Vec::new();
     for member in members(value)? {
         let known = member.is_instance_of::<PyString>() || is_ipaddress(&member)?;
@@ -192,7 +192,7 @@ fn is_ipaddress(value: Value<'_, '_>) -> PyResult<bool> {
 }
 
 /// Ports: a number, a `range`, or text.
-fn ports(value: Value<'_, '_>) -> PyResult<Ports> {
+pub(crate) fn ports(value: Value<'_, '_>) -> PyResult<Ports> {
     let mut ranges = Vec::new();
     for member in members(value)? {
         if let Ok(range) = member.cast::<PyRange>() {

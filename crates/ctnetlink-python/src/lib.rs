@@ -37,7 +37,7 @@ mod _ctnetlink {
     #[pymodule_export]
     use crate::reconciler::Reconciler;
     #[pymodule_export]
-    use crate::report::{FamilyReport, Reasons, Removal, Report};
+    use crate::report::{ComesBack, FamilyReport, Reasons, Removal, Report};
 
     use super::*;
 

@@ -3,9 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ctnetlink::Profile;
+use ctnetlink::{Authority, Profile, Zones};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::desired::DesiredState;
 use crate::error::raise;
@@ -20,7 +21,9 @@ pub(crate) struct Options<'a, 'py> {
     pub(crate) profile: &'a str,
     pub(crate) dry_run: bool,
     pub(crate) protocols: Option<Vec<Bound<'py, PyAny>>>,
-    pub(crate) zones: Option<Vec<Bound<'py, PyAny>>>,
+    /// Numbers, or the text "all".
+    pub(crate) zones: Option<Bound<'py, PyAny>>,
+    pub(crate) authority: &'a str,
     pub(crate) recheck: Option<f64>,
     pub(crate) previous: Option<&'a DesiredState>,
 }
@@ -31,18 +34,37 @@ impl Options<'_, '_> {
         let profile = self.profile.parse::<Profile>().map_err(raise)?;
         let mut reconciler =
             ctnetlink::Reconciler::new(profile).dry_run(self.dry_run).recheck(delay);
-        let empty = |list: &Option<Vec<_>>| list.as_ref().is_some_and(Vec::is_empty);
-        if empty(&self.protocols) || empty(&self.zones) {
-            return Err(PyValueError::new_err("protocols and zones: an empty list judges nothing"));
-        }
+        let authority = match self.authority {
+            "rules" => Authority::Rules,
+            "observer" => Authority::Observer,
+            other => {
+                let text = format!("authority: expected \"rules\" or \"observer\", not {other:?}");
+                return Err(PyValueError::new_err(text));
+            }
+        };
+        reconciler = reconciler.authority(authority);
+        let nothing = "protocols and zones: an empty list judges nothing";
         if let Some(protocols) = self.protocols {
             let protocols: PyResult<Vec<_>> = protocols.iter().map(keyword::protocol).collect();
-            reconciler = reconciler.protocols(protocols?);
+            let protocols = protocols?;
+            if protocols.is_empty() {
+                return Err(PyValueError::new_err(nothing));
+            }
+            reconciler = reconciler.protocols(protocols);
         }
-        if let Some(zones) = self.zones {
-            let zone = |zone: &Bound<'_, PyAny>| keyword::integer(zone, u16::MAX);
-            let zones: PyResult<Vec<_>> = zones.iter().map(zone).collect();
-            reconciler = reconciler.zones(zones?);
+        match self.zones {
+            None => {}
+            Some(all) if all.cast::<PyString>().is_ok_and(|text| text == "all") => {
+                reconciler = reconciler.zones(Zones::All);
+            }
+            Some(zones) => {
+                let zone = |zone: PyResult<Bound<'_, PyAny>>| keyword::integer(&zone?, u16::MAX);
+                let zones = zones.try_iter()?.map(zone).collect::<PyResult<Vec<u16>>>()?;
+                if zones.is_empty() {
+                    return Err(PyValueError::new_err(nothing));
+                }
+                reconciler = reconciler.zones(zones);
+            }
         }
         if let Some(previous) = self.previous {
             reconciler = reconciler.previous(previous.0.clone());

@@ -22,27 +22,33 @@ pub(crate) struct Reconciler {
 impl Reconciler {
     #[new]
     #[pyo3(signature = (
-        *, profile="strict", protocols=None, zones=None, recheck=Some(0.1), defer_recheck=false,
-        min_interval=0.0, grace=0.0, previous=None
-    ), text_signature = "(*, profile='strict', protocols=None, zones=None, recheck=0.1, \
-        defer_recheck=False, min_interval=0.0, grace=0.0, previous=None)")]
+        *, profile="strict", protocols=None, zones=None, authority="rules", recheck=Some(0.1),
+        defer_recheck=false, min_interval=0.0, grace=0.0, resync=None, previous=None
+    ), text_signature = "(*, profile='strict', protocols=None, zones=None, authority='rules', \
+        recheck=0.1, defer_recheck=False, min_interval=0.0, grace=0.0, resync=None, previous=None)")]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
         profile: &str,
         protocols: Option<Vec<Bound<'_, PyAny>>>,
-        zones: Option<Vec<Bound<'_, PyAny>>>,
+        zones: Option<Bound<'_, PyAny>>,
+        authority: &str,
         recheck: Option<f64>,
         defer_recheck: bool,
         min_interval: f64,
         grace: f64,
+        resync: Option<f64>,
         previous: Option<&DesiredState>,
     ) -> PyResult<Self> {
-        let options = Options { profile, dry_run: false, protocols, zones, recheck, previous };
-        let reconciler = options
+        let dry_run = false;
+        let options = Options { profile, dry_run, protocols, zones, authority, recheck, previous };
+        let mut reconciler = options
             .reconciler()?
             .defer_recheck(defer_recheck)
             .min_interval(seconds("min_interval", min_interval)?)
             .grace(seconds("grace", grace)?);
+        if let Some(interval) = resync {
+            reconciler = reconciler.resync(seconds("resync", interval)?);
+        }
         let canceller = reconciler.canceller();
         Ok(Reconciler { inner: Mutex::new(reconciler), canceller })
     }

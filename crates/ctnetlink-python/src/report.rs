@@ -50,6 +50,21 @@ impl Report {
     }
 
     #[getter]
+    fn unknown_services(&self) -> usize {
+        self.0.unknown_services
+    }
+
+    #[getter]
+    fn in_quarantine(&self) -> usize {
+        self.0.in_quarantine
+    }
+
+    #[getter]
+    fn comes_back(&self) -> Vec<ComesBack> {
+        self.0.comes_back.iter().map(ComesBack::from).collect()
+    }
+
+    #[getter]
     fn succeeded(&self) -> bool {
         self.0.succeeded()
     }
@@ -92,6 +107,10 @@ pub(crate) struct FamilyReport {
     family: String,
     received: u64,
     stale: u64,
+    other_zones: u64,
+    suspect: u64,
+    quarantined: u64,
+    given_up: u64,
     deleted: u64,
     already_gone: u64,
     unknown: u64,
@@ -112,6 +131,10 @@ impl FamilyReport {
             family: report.family.to_string(),
             received: report.received,
             stale: report.stale,
+            other_zones: report.other_zones,
+            suspect: report.suspect,
+            quarantined: report.quarantined,
+            given_up: report.given_up,
             deleted: report.deleted,
             already_gone: report.already_gone,
             unknown: report.unknown,
@@ -195,6 +218,40 @@ impl From<&ctnetlink::Removal> for Removal {
             backend: (removal.backend.ip(), removal.backend.port()),
             reason: removal.reason.name().to_owned(),
             count: removal.count,
+        }
+    }
+}
+
+/// Entries that come back after they were deleted.
+#[pyclass(frozen, get_all, module = "ctnetlink", name = "ComesBack")]
+#[derive(Clone)]
+pub(crate) struct ComesBack {
+    protocol: String,
+    frontend: (IpAddr, u16),
+    backend: (IpAddr, u16),
+    looks: u32,
+    given_up: bool,
+}
+
+#[pymethods]
+impl ComesBack {
+    fn __repr__(&self) -> String {
+        let [frontend, backend] = [self.frontend, self.backend].map(std::net::SocketAddr::from);
+        format!(
+            "<ctnetlink.ComesBack {} {frontend} -> {backend} looks={} given_up={}>",
+            self.protocol, self.looks, self.given_up
+        )
+    }
+}
+
+impl From<&ctnetlink::ComesBack> for ComesBack {
+    fn from(back: &ctnetlink::ComesBack) -> Self {
+        ComesBack {
+            protocol: back.frontend.protocol.to_string(),
+            frontend: (back.frontend.address, back.frontend.port),
+            backend: (back.backend.ip(), back.backend.port()),
+            looks: back.looks,
+            given_up: back.given_up,
         }
     }
 }

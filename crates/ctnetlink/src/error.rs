@@ -173,6 +173,16 @@ pub enum Error {
         operation: Operation,
     },
 
+    /// A desired state that is only half of one, such as a list that lost all Services. Nothing was
+    /// sent: it must not mean that everything is gone.
+    #[error(
+        "desired state: {problem}: half a picture is not taken for the whole; nothing was deleted"
+    )]
+    HalfState {
+        /// What is missing.
+        problem: String,
+    },
+
     /// An argument is invalid. Nothing was sent.
     #[error("{0}")]
     Invalid(String),
@@ -211,6 +221,7 @@ impl Clone for Error {
             Error::Decode { operation, source } => {
                 Error::Decode { operation: *operation, source: *source }
             }
+            Error::HalfState { problem } => Error::HalfState { problem: problem.clone() },
             Error::Invalid(text) => Error::Invalid(text.clone()),
         }
     }
@@ -249,7 +260,7 @@ impl Error {
             Error::NoAnswer { .. } => Some(libc::ETIMEDOUT),
             Error::DumpInterrupted => Some(libc::EINTR),
             Error::Cancelled { .. } => Some(libc::ECANCELED),
-            Error::Invalid(_) => Some(libc::EINVAL),
+            Error::Invalid(_) | Error::HalfState { .. } => Some(libc::EINVAL),
             Error::Truncated { .. } | Error::Decode { .. } => None,
         }
     }
@@ -262,6 +273,11 @@ impl Error {
     /// `CAP_NET_ADMIN` is missing: `EPERM` or `EACCES`.
     pub fn is_permission_denied(&self) -> bool {
         matches!(self.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+    }
+
+    /// The desired state is only half of one, and was refused.
+    pub fn is_half_state(&self) -> bool {
+        matches!(self, Error::HalfState { .. })
     }
 
     /// The operation was cancelled on request.
@@ -362,13 +378,13 @@ fn remedy_suffix(operation: Operation, errno: Option<i32>) -> String {
     use Operation as O;
     let remedy = match (operation, errno.unwrap_or(0)) {
         (O::Open, libc::EPERM) => {
-            "entering another network namespace needs CAP_SYS_ADMIN in your user namespace and in the \
-             one that owns it: run as root"
+            "entering another network namespace needs CAP_SYS_ADMIN in your user namespace and in \
+             the one that owns it: run as root"
         }
         (O::Open, libc::EINVAL) => "the file is not a network namespace",
         (O::Update, libc::EPERM) => {
-            "either the entry's timeout is fixed (FIXED_TIMEOUT), or CAP_NET_ADMIN is missing in the \
-             user namespace that owns the network namespace"
+            "either the entry's timeout is fixed (FIXED_TIMEOUT), or CAP_NET_ADMIN is missing in \
+             the user namespace that owns the network namespace"
         }
         (_, libc::EPERM) => {
             "this needs CAP_NET_ADMIN in the user namespace that owns the network namespace: run as \
@@ -380,8 +396,8 @@ fn remedy_suffix(operation: Operation, errno: Option<i32>) -> String {
         }
         (O::Expect, libc::EOPNOTSUPP) => "the master entry has no helper",
         (O::Timeout, libc::EINVAL) => {
-            "if the module is not loaded, try `modprobe nfnetlink_cttimeout` \
-             (CONFIG_NF_CT_NETLINK_TIMEOUT); without it every request about timeout policies is invalid"
+            "try `modprobe nfnetlink_cttimeout` (CONFIG_NF_CT_NETLINK_TIMEOUT): without it every \
+             request about timeout policies is invalid"
         }
         (O::Timeout, libc::EBUSY) => {
             "a rule uses the policy, or a policy of this name exists already"

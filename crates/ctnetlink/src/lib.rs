@@ -26,7 +26,7 @@
 //! Each folder of the source imports only from those below it in this list.
 //!
 //! * **`reconcile`** is the main job. [`Reconciler`] runs the passes and reports, [`DesiredState`]
-//!   describes the wanted state. `reconcile/rules` decides what is stale, and why: [`Rules::verdict`]
+//!   is the wanted state. `reconcile/rules` decides what is stale, and why: [`Rules::verdict`]
 //!   ([source](../src/ctnetlink/reconcile/rules/mod.rs.html)). `reconcile/memory` is what is kept
 //!   between two runs. Both are pure: no socket, no clock of their own.
 //! * **`conntrack`** is the handle, [`Conntrack`], with every operation on the table, and what an
@@ -40,21 +40,21 @@
 //!   ([source](../src/ctnetlink/request/entry.rs.html)).
 //! * **`filter`** has one expression type for everything, [`Filter`], and the planner that decides
 //!   which part of a filter the kernel may evaluate.
-//! * **`model`** has entries ([`Flow`], and the borrowed view [`FlowRef`]) and their parts, names of
+//! * **`model`** has entries ([`Flow`], and the borrowed view [`FlowRef`]), their parts, names of
 //!   entries ([`Key`]), and entries to be created or changed ([`NewEntry`], [`Change`]).
 //! * [`wire`] reads bytes: borrowed iterators over messages and attributes. [`uapi`] has the kernel's
 //!   numbers. [`Error`] is the one error type.
 //!
 //! # What never happens
 //!
-//! * A delete never widens: the delete of a flow is pinned to that entry by its reply tuple, zone and
-//!   id. Only
+//! * A delete never widens: the delete of a flow is pinned to that entry by its reply tuple, zone
+//!   and id. Only
 //!   [`flush`](Conntrack::flush) and its siblings remove everything, and their names say so.
 //! * A kernel filter never decides: every entry that comes back is matched again in user space.
 //! * No healthy entry dies in a race: an entry re-created toward a live backend between dump and
 //!   delete has another reply tuple, and survives.
 //! * Nothing is silently lost: a cut or missing answer is an error or a count in the report.
-//! * Only messages from the kernel are accepted, every wait has a limit, and no input causes a panic.
+//! * Only messages from the kernel are accepted, every wait ends, and no input causes a panic.
 #![deny(missing_docs, unsafe_op_in_unsafe_fn)]
 #![cfg(target_os = "linux")]
 
@@ -102,11 +102,13 @@ pub use model::status::Status;
 pub use model::timeout_policy::{TimeoutPolicy, Timeouts};
 pub use model::tuple::{Family, Icmp, Tuple};
 pub use reconcile::Reconciler;
-pub use reconcile::desired::{
-    DesiredState, DesiredStateBuilder, Endpoint, Frontend, ServiceKey, ServicePort,
-};
+pub use reconcile::desired::DesiredState;
+pub use reconcile::desired::builder::DesiredStateBuilder;
+pub use reconcile::desired::published::HostAddresses;
+pub use reconcile::desired::service::{Endpoint, Frontend, ServiceKey, ServicePort, Unknown};
+pub use reconcile::memory::comebacks::ComesBack;
 pub use reconcile::memory::history::History;
 pub use reconcile::progress::{Canceller, Progress};
 pub use reconcile::report::{FamilyReport, Reasons, Removal, Report};
 pub use reconcile::rules::{Reason, Rules, Verdict};
-pub use reconcile::scope::{Profile, Scope};
+pub use reconcile::scope::{Authority, Profile, Scope, Zones};

@@ -1,8 +1,8 @@
 //! The kernel's own numbers, under the kernel's own names.
 //!
 //! Each constant is named as in `include/uapi/linux/netfilter/nfnetlink*.h` and
-//! `nf_conntrack_*.h`. Its text names the Linux version that introduced it, unless it was already
-//! there in 4.14, the oldest version that was read. Netlink's generic constants (`NLM_F_*`, `NLMSG_*`,
+//! `nf_conntrack_*.h`. Its text names the Linux version that introduced it, unless it was there
+//! already in 4.14, the oldest version read. Netlink's generic constants (`NLM_F_*`, `NLMSG_*`,
 //! `NLA_F_*`) come from `netlink-packet-core`.
 //!
 //! Attribute numbers are public so that [`Flow::attribute`](crate::Flow::attribute) can reach
@@ -65,6 +65,9 @@ pub const IPCTNL_MSG_TIMEOUT_DEFAULT_GET: u8 = 4;
 
 /// Longest name of a helper, without its NUL (`NF_CT_HELPER_NAME_LEN` is 16).
 pub const HELPER_NAME_MAX: usize = 15;
+/// Longest name of an expectation's function that is sent, without its NUL. The kernel compares it
+/// with the names that its modules registered, which are shorter.
+pub const EXPECT_FUNCTION_MAX: usize = 31;
 /// Longest name of a timeout policy, without its NUL (`CTNL_TIMEOUT_NAME_MAX` is 32).
 pub const TIMEOUT_NAME_MAX: usize = 31;
 
@@ -275,9 +278,9 @@ pub mod stats_cpu {
 
 /// Members of the statistics of expectations (`enum ctattr_expect_stats`), BE32 each.
 pub mod stats_expect {
-    /// Created for a helper.
+    /// Connections that fulfilled an expectation.
     pub const NEW: u16 = 1;
-    /// Created over netlink.
+    /// Expectations inserted, by helpers and over netlink.
     pub const CREATE: u16 = 2;
     /// Deleted.
     pub const DELETE: u16 = 3;

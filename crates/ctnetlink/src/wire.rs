@@ -126,8 +126,8 @@ pub struct Attribute<'a> {
 
 /// Iterates over attributes, top level or inside a nest. After an error it ends.
 ///
-/// Remaining bytes that are too few for an attribute header are padding and end the iteration, as in
-/// the kernel's `nla_for_each_attr`.
+/// Remaining bytes that are too few for an attribute header are padding and end the iteration, as
+/// in the kernel's `nla_for_each_attr`.
 ///
 /// ```
 /// use ctnetlink::wire::Attributes;

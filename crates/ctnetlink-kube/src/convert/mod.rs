@@ -1,9 +1,9 @@
 //! From typed objects to the desired state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use ctnetlink::{DesiredState, Endpoint, Family, Protocol, ServiceKey, ServicePort};
+use ctnetlink::{DesiredState, Endpoint, Family, Protocol, ServiceKey, ServicePort, Unknown};
 use k8s_openapi::api::core::v1::{self as core, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -11,10 +11,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::error::{Error, Result};
 use crate::{Cluster, Options};
 
-/// Set by whoever wants another service proxy than kube-proxy.
-const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+/// Labels whose presence hides an object from kube-proxy, whose watches leave them out: a Service for
+/// another proxy, and one without a virtual address.
+const EXCLUDING_LABELS: [&str; 2] =
+    ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
 /// Joins a slice to its service.
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// A list that is optional in some versions of the API types and mandatory in others
 /// (`EndpointSlice.endpoints` changed with 1.36).
@@ -44,20 +46,67 @@ pub(crate) fn desired_state(cluster: &Cluster, options: &Options) -> Result<Desi
     let mut slices = Slices::new();
     for slice in &cluster.endpoint_slices {
         let (namespace, _) = identity("EndpointSlice", &slice.metadata)?;
-        let labels = slice.metadata.labels.as_ref();
-        if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)) {
+        if let Some(service) = label(&slice.metadata, SERVICE_NAME_LABEL) {
             slices.entry((namespace, service)).or_default().push(slice);
         }
     }
+    let mut names = BTreeSet::new();
+    for service in &cluster.services {
+        names.insert(identity("Service", &service.metadata)?);
+    }
+    let mut notes = cluster.notes.clone();
+    check_halves(cluster, &names, &slices, options, &mut notes)?;
 
     let mut builder =
         DesiredState::builder().node_addresses(options.node_addresses.iter().copied());
-    let mut notes = Vec::new();
+    // None at all comes this far only if that is meant.
+    let services = names.len() + cluster.unreadable.len();
+    if services > 0 {
+        builder = builder.made_from_services(services);
+    }
+    if let Some(addresses) = &options.node_port_addresses {
+        builder = builder.node_port_addresses(addresses.iter().copied());
+    }
+    for (frontend, backend) in &options.extra_backends {
+        builder = builder.extra_backends(*frontend, [*backend]);
+    }
+    if let Some(moment) = options.fetched {
+        builder = builder.fetched_at(moment);
+    }
     for service in &cluster.services {
         let (namespace, name) = identity("Service", &service.metadata)?;
-        let own_slices = slices.get(&(namespace, name)).map(Vec::as_slice).unwrap_or_default();
-        for port in service_ports(service, namespace, name, own_slices, &mut notes)? {
-            builder = builder.service(port);
+        let key = (namespace, name);
+        let own_slices = slices.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let mut unknown = Unknown::new(namespace, name);
+        // The slices of a Service whose other slices are another's are not all of its backends.
+        let excluded = is_excluded(&service.metadata)
+            || own_slices.iter().any(|slice| is_excluded(&slice.metadata));
+        let unreadable = cluster.unreadable.contains(&(namespace.to_owned(), name.to_owned()));
+        let mut own_notes = Vec::new();
+        match service_ports(service, (namespace, name), own_slices, options, &mut own_notes) {
+            Ok(ports) if !excluded && !unreadable => {
+                notes.append(&mut own_notes);
+                builder = ports.into_iter().fold(builder, ctnetlink::DesiredStateBuilder::service);
+                continue;
+            }
+            Ok(ports) => unknown.services = ports,
+            Err(error) if excluded => drop(error),
+            Err(error) => {
+                notes.push(unknown_note(&error, namespace, name));
+                unknown.unreadable = true;
+            }
+        }
+        unknown.unreadable |= unreadable;
+        if unknown.services.is_empty() {
+            unknown.services = readable_frontends(service, namespace, name);
+        }
+        builder = builder.unknown(unknown);
+    }
+    for (namespace, name) in &cluster.unreadable {
+        if !names.contains(&(namespace, name)) {
+            let mut unknown = Unknown::new(namespace, name);
+            unknown.unreadable = true;
+            builder = builder.unknown(unknown);
         }
     }
     let builder = notes.into_iter().fold(builder, ctnetlink::DesiredStateBuilder::note);
@@ -68,6 +117,90 @@ pub(crate) fn desired_state(cluster: &Cluster, options: &Options) -> Result<Desi
         return Err(Error::NoEndpointSlices { services });
     }
     Ok(state)
+}
+
+/// Half a picture must not mean that everything is gone: Services and their slices come together.
+fn check_halves(
+    cluster: &Cluster,
+    names: &BTreeSet<(&str, &str)>,
+    slices: &Slices<'_>,
+    options: &Options,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let is_there = |&(namespace, name): &(&str, &str)| {
+        names.contains(&(namespace, name))
+            || cluster.unreadable.contains(&(namespace.to_owned(), name.to_owned()))
+    };
+    let count = cluster.endpoint_slices.len();
+    if !options.no_services_ok {
+        if names.is_empty() && cluster.unreadable.is_empty() {
+            return Err(Error::NoServices { slices: count });
+        }
+        let lost = |missing| Err(Error::LostServices { slices: count, missing });
+        if !slices.is_empty() && !slices.keys().any(is_there) {
+            return lost("the Service of any of them");
+        }
+        // The API server writes both, always.
+        let kubernetes = ("default", "kubernetes");
+        if slices.contains_key(&kubernetes) && !is_there(&kubernetes) {
+            return lost("the Service default/kubernetes");
+        }
+    }
+    // A slice lingers for a moment after its Service is deleted.
+    for (namespace, name) in slices.keys().filter(|key| !is_there(key)) {
+        notes.push(format!(
+            "EndpointSlices of Service {namespace}/{name}: it is not in the document"
+        ));
+    }
+    Ok(())
+}
+
+fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+    metadata.labels.as_ref()?.get(name).map(String::as_str)
+}
+
+fn is_excluded(metadata: &ObjectMeta) -> bool {
+    EXCLUDING_LABELS.iter().any(|name| label(metadata, name).is_some())
+}
+
+/// What is said about a Service that is not judged because something of it cannot be read.
+pub(crate) fn unknown_note(error: &Error, namespace: &str, name: &str) -> String {
+    format!("{error}; {} is not judged", object_name("Service", namespace, name))
+}
+
+/// The frontends of a Service of which not everything can be read: whatever can be.
+fn readable_frontends(service: &Service, namespace: &str, name: &str) -> Vec<ServicePort> {
+    let object = Object(object_name("Service", namespace, name));
+    let Some(spec) = &service.spec else { return Vec::new() };
+    let readable = |texts: Option<&Vec<String>>| -> Vec<IpAddr> {
+        let texts = texts.into_iter().flatten();
+        texts.filter_map(|text| object.address(String::new, text).ok()).collect()
+    };
+    let mut cluster_ips = readable(spec.cluster_ips.as_ref());
+    if cluster_ips.is_empty() {
+        cluster_ips.extend(spec.cluster_ip.iter().flat_map(|ip| object.address(String::new, ip)));
+    }
+    let mut all = Vec::new();
+    for port in spec.ports.iter().flatten() {
+        let protocol = object.protocol(String::new, port.protocol.as_deref());
+        let (Ok(protocol), Ok(number)) = (protocol, object.port(String::new, port.port)) else {
+            continue;
+        };
+        let key = ServiceKey {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            port_name: port.name.clone().unwrap_or_default(),
+            protocol,
+        };
+        let mut service_port = ServicePort::new(key, number);
+        service_port.cluster_ips.clone_from(&cluster_ips);
+        service_port.external_ips = readable(spec.external_ips.as_ref());
+        service_port.load_balancer_ips = load_balancer_ips(&object, service).unwrap_or_default();
+        let node_port = port.node_port.and_then(|n| object.port(String::new, n).ok());
+        service_port.node_port = node_port;
+        all.push(service_port);
+    }
+    all
 }
 
 /// Names an object in an error: `Service kube-system/kube-dns`.
@@ -93,6 +226,19 @@ fn identity<'a>(kind: &str, metadata: &'a ObjectMeta) -> Result<(&'a str, &'a st
     }
 }
 
+/// Decimal numbers with leading zeros, as Kubernetes reads them (`netutils.ParseIPSloppy`): the
+/// standard library refuses them, because others read them as octal.
+fn without_leading_zeros(text: &str) -> Option<String> {
+    // In an IPv6 address with an embedded IPv4 one only the last part is decimal.
+    let (head, decimal) = text.rsplit_once(':').map_or(("", text), |(head, last)| (head, last));
+    let parts = decimal.split('.').map(|part| match part.trim_start_matches('0') {
+        "" if !part.is_empty() => "0",
+        rest => rest,
+    });
+    let decimal = decimal.contains('.').then(|| parts.collect::<Vec<_>>().join("."))?;
+    Some(if head.is_empty() { decimal } else { format!("{head}:{decimal}") })
+}
+
 /// An object under conversion, for errors.
 struct Object(String);
 
@@ -103,7 +249,7 @@ impl Object {
 
     fn address(&self, field: impl Fn() -> String, text: &str) -> Result<IpAddr> {
         // What the standard library says of a bad address is less than this.
-        let address = text.parse().ok();
+        let address = text.parse().ok().or_else(|| without_leading_zeros(text)?.parse().ok());
         address.ok_or_else(|| self.bad(field(), format!("{text:?} is not an IP address")))
     }
 
@@ -132,15 +278,11 @@ impl Object {
 
 fn service_ports(
     service: &Service,
-    namespace: &str,
-    name: &str,
+    (namespace, name): (&str, &str),
     slices: &[&EndpointSlice],
+    options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<Vec<ServicePort>> {
-    let labels = service.metadata.labels.as_ref();
-    if labels.is_some_and(|labels| labels.contains_key(PROXY_NAME_LABEL)) {
-        return Ok(Vec::new());
-    }
     let object = Object(object_name("Service", namespace, name));
     let spec = service.spec.as_ref().ok_or_else(|| object.bad("spec", "missing"))?;
     if is_headless_or_external(spec) {
@@ -175,12 +317,15 @@ fn service_ports(
         service_port.cluster_ips.clone_from(&cluster_ips);
         service_port.external_ips.clone_from(&external_ips);
         service_port.load_balancer_ips.clone_from(&load_balancer_ips);
+        let local = |policy: &Option<String>| policy.as_deref() == Some("Local");
+        service_port.local_traffic =
+            local(&spec.internal_traffic_policy) || local(&spec.external_traffic_policy);
         service_port.node_port = match port.node_port {
             None | Some(0) => None,
             Some(number) => Some(object.port(|| format!("spec.ports[{at}].nodePort"), number)?),
         };
         for slice in slices {
-            add_endpoints(&mut service_port, slice, notes)?;
+            add_endpoints(&mut service_port, slice, options.node_name.as_deref(), notes)?;
         }
         service_ports.push(service_port);
     }
@@ -212,6 +357,7 @@ fn load_balancer_ips(object: &Object, service: &Service) -> Result<Vec<IpAddr>> 
 fn add_endpoints(
     service_port: &mut ServicePort,
     slice: &EndpointSlice,
+    node_name: Option<&str>,
     notes: &mut Vec<String>,
 ) -> Result<()> {
     let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
@@ -253,6 +399,7 @@ fn add_endpoints(
             let mut new = Endpoint::new(SocketAddr::new(address, number));
             new.serving = conditions.and_then(|c| c.serving);
             new.ready = conditions.and_then(|c| c.ready);
+            new.local = node_name.map(|name| endpoint.node_name.as_deref() == Some(name));
             service_port.endpoints.push(new);
         }
     }

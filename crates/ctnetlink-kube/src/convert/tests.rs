@@ -331,9 +331,81 @@ fn values_that_cannot_be_are_named_with_object_and_field() {
             "addressType: \"IPv5\" is not IPv4, IPv6 or FQDN",
         ),
     ] {
-        let text = convert_with(&items, &Options::default()).unwrap_err().to_string();
-        assert_eq!(text, format!("{who}{what}"));
+        // One odd object does not stop the others: unless it cannot be said whose it is, it is noted
+        // and its Service is not judged.
+        match convert_with(&items, &Options::default()) {
+            Ok(state) => {
+                let note = format!("{who}{what}; Service kube-system/kube-dns is not judged");
+                assert_eq!(state.notes(), [note]);
+                assert!(state.services().is_empty());
+                let [unknown] = state.unknown() else { panic!("{:?}", state.unknown()) };
+                assert_eq!((&*unknown.namespace, &*unknown.name), ("kube-system", "kube-dns"));
+                assert!(unknown.unreadable);
+                // What can be read of it is known to be unknown.
+                let vip: std::net::IpAddr = "10.96.0.10".parse().unwrap();
+                let readable = || unknown.services.iter().flat_map(ServicePort::frontends);
+                let all_unreadable = what.starts_with("spec:");
+                assert_eq!(readable().any(|f| f.address == vip), !all_unreadable, "{what}");
+            }
+            Err(error) => {
+                assert_eq!(error.to_string(), format!("{who}{what}"));
+                assert!(what.starts_with("metadata."), "{what}");
+            }
+        }
     }
+}
+
+/// `10.244.2.003` is .3 to Kubernetes, which reads decimal numbers with leading zeros.
+#[test]
+fn leading_zeros_are_decimal() {
+    let zeros = with(service(), "/spec/clusterIPs", json!(["010.096.000.010", "fd00:96::a"]));
+    let zeros = with(zeros, "/spec/externalIPs", json!(["::ffff:192.000.002.001"]));
+    let slice = with(slice(), "/endpoints/0/addresses/0", json!("10.244.2.003"));
+    let state = convert(&[zeros, slice]);
+    let udp = &state.services()[0];
+    let expected: [std::net::IpAddr; 2] =
+        ["10.96.0.10".parse().unwrap(), "fd00:96::a".parse().unwrap()];
+    assert_eq!(udp.cluster_ips, expected);
+    assert_eq!(udp.external_ips, ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(udp.endpoints[0].address.to_string(), "10.244.2.3:5353");
+    assert!(state.notes().is_empty(), "{:?}", state.notes());
+    for bad in ["10.244.2.0x3", "10..2.3", "10.244.2.", "0.0.0.0.1", "", ".", "1e1.0.0.1"] {
+        let odd = with(service(), "/spec/externalIPs", json!([bad]));
+        assert_eq!(convert(&[odd, self::slice()]).unknown().len(), 1, "{bad:?}");
+    }
+}
+
+/// The labels that hide an object from kube-proxy's watches: its frontends are another's.
+#[test]
+fn excluded_services_and_slices_are_unknown() {
+    for label in ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"] {
+        let excluded = with(service(), "/metadata/labels", json!({label: ""}));
+        let labels = json!({"kubernetes.io/service-name": "kube-dns", label: "x"});
+        let foreign_slice = with(slice(), "/metadata/labels", labels);
+        for items in [[excluded, slice()], [service(), foreign_slice]] {
+            let state = convert(&items);
+            assert!(state.services().is_empty());
+            let [unknown] = state.unknown() else { panic!("{:?}", state.unknown()) };
+            assert!(!unknown.unreadable);
+            assert_eq!(unknown.services.len(), 2, "both ports");
+        }
+    }
+}
+
+#[test]
+fn endpoints_know_their_node_and_services_their_policies() {
+    let here = with(slice(), "/endpoints/0/nodeName", json!("node-1"));
+    let options = Options { node_name: Some("node-1".into()), ..Options::default() };
+    for policy in ["internalTrafficPolicy", "externalTrafficPolicy"] {
+        let local = with(service(), &format!("/spec/{policy}"), json!("Local"));
+        let state = convert_with(&[local, here.clone()], &options).unwrap();
+        assert!(state.services()[0].local_traffic);
+        let local: Vec<_> = state.services()[0].endpoints.iter().map(|e| e.local).collect();
+        assert_eq!(local, [Some(true), Some(false)]);
+    }
+    let state = convert(&[service(), here]);
+    assert!(!state.services()[0].local_traffic);
+    assert_eq!(state.services()[0].endpoints[0].local, None, "the node's name is not known");
 }
 
 #[test]
@@ -342,11 +414,32 @@ fn services_without_any_slice_are_half_an_input() {
     assert!(matches!(error, Error::NoEndpointSlices { services: 2 }), "{error}");
     let meant = Options { no_endpoints_ok: true, ..Options::default() };
     assert_eq!(convert_with(&[service()], &meant).unwrap().services().len(), 2);
-    // A slice of anybody's shows that slices were asked for.
-    let stranger = with(slice(), "/metadata/namespace", json!("elsewhere"));
-    assert!(convert(&[service(), stranger]).services()[0].endpoints.is_empty());
     // Without a usable service there is nothing to get wrong.
     let headless = with(service(), "/spec/clusterIPs", json!(["None"]));
     assert!(convert(&[headless]).services().is_empty());
-    assert!(convert(&[]).services().is_empty());
+}
+
+/// The mirror image: slices without their Services, or nothing at all.
+#[test]
+fn slices_without_services_are_half_an_input() {
+    let stranger = || with(slice(), "/metadata/namespace", json!("elsewhere"));
+    let kubernetes = with(slice(), "/metadata/namespace", json!("default"));
+    let labels = json!({"kubernetes.io/service-name": "kubernetes"});
+    let kubernetes = with(kubernetes, "/metadata/labels", labels);
+    for (items, expected) in [
+        (vec![], "not one Service in the document (0 EndpointSlices)"),
+        (vec![slice()], "not one Service in the document (1 EndpointSlices)"),
+        (vec![service(), stranger()], "the Service of any of them is not"),
+        (vec![service(), slice(), kubernetes], "the Service default/kubernetes is not"),
+    ] {
+        let text = convert_with(&items, &Options::default()).unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+        let meant = Options { no_services_ok: true, ..Options::default() };
+        assert!(convert_with(&items, &meant).is_ok());
+    }
+    // A single slice lingers after its Service is deleted.
+    let state = convert(&[service(), slice(), stranger()]);
+    assert_eq!(state.services()[0].endpoints.len(), 2);
+    let [note] = state.notes() else { panic!("{:?}", state.notes()) };
+    assert!(note.contains("Service elsewhere/kube-dns"), "{note}");
 }

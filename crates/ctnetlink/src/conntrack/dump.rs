@@ -1,6 +1,7 @@
 //! Reading the table: a streaming cursor of its own socket and one buffer.
 
 use std::fmt;
+use std::fs;
 use std::ops::Range;
 
 use netlink_packet_core::NLM_F_DUMP_INTR;
@@ -38,6 +39,14 @@ fn reported_by(passes: &[Source], at: usize, flow: &FlowRef<'_>) -> bool {
         || (passes.get(at).is_some_and(is_about) && !passes.iter().take(at).any(is_about))
 }
 
+const BUCKETS_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_buckets";
+
+/// The size of the kernel's hash table. It can be read in every namespace; without `/proc` nobody
+/// knows, and nothing is compared.
+fn buckets() -> Option<u64> {
+    fs::read_to_string(BUCKETS_FILE).ok()?.trim().parse().ok()
+}
+
 /// A running dump. Made by [`Conntrack::dump`](crate::Conntrack::dump).
 ///
 /// [`next`](Dump::next) lends one entry at a time out of the receive buffer; memory does not
@@ -46,7 +55,7 @@ fn reported_by(passes: &[Source], at: usize, flow: &FlowRef<'_>) -> bool {
 ///
 /// A dump is not a snapshot. An entry that exists all the while is reported at least once; one
 /// that is inserted meanwhile may be missing, and after a removal one may come twice. Resizing
-/// the kernel's hash table (`nf_conntrack_buckets`) can hide entries, and the kernel does not tell.
+/// the kernel's hash table (`nf_conntrack_buckets`) can hide entries.
 ///
 /// Dropping a dump ends it.
 ///
@@ -74,6 +83,10 @@ pub struct Dump {
     received: u64,
     interrupted: bool,
     finished: bool,
+    /// Reads the size of the kernel's hash table, and what it was at the start. A dump during which
+    /// it changes can miss entries, and the kernel sets no flag (docs/kernel-interface.md, 6.3).
+    buckets: fn() -> Option<u64>,
+    buckets_at_start: Option<u64>,
     /// What the last entry's walk has found. It stays here, because moving it through the results
     /// of functions costs as much as the walk.
     index: Option<Index>,
@@ -86,12 +99,12 @@ impl Dump {
             filter.map_or_else(|| Ok(DumpPlan::everything()), |filter| filter.plan(trusts))?;
         let pushdown = plan.passes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let passes = plan.passes.into_iter().map(Source::Table).collect();
-        Dump::run(socket, passes, filter.map(Filter::cheapest_first), pushdown)
+        Dump::run(socket, passes, filter.map(Filter::cheapest_first), pushdown, buckets)
     }
 
     /// Starts a dump of something else.
     pub(crate) fn of(socket: Socket, source: Source) -> Result<Dump> {
-        Dump::run(socket, vec![source], None, String::new())
+        Dump::run(socket, vec![source], None, String::new(), buckets)
     }
 
     /// Sends the first request and waits for the first answer, so that a refusal shows here.
@@ -100,6 +113,7 @@ impl Dump {
         passes: Vec<Source>,
         filter: Option<Filter>,
         pushdown: String,
+        buckets: fn() -> Option<u64>,
     ) -> Result<Dump> {
         let mut dump = Dump {
             socket,
@@ -113,6 +127,8 @@ impl Dump {
             received: 0,
             interrupted: false,
             finished: false,
+            buckets,
+            buckets_at_start: buckets(),
             index: None,
         };
         dump.send_next()?;
@@ -216,7 +232,12 @@ impl Dump {
                     }
                 }
                 Answer::Done if self.interrupted => return Err(Error::DumpInterrupted),
-                Answer::Done => self.send_next()?,
+                Answer::Done => {
+                    if (self.buckets)() != self.buckets_at_start {
+                        return Err(Error::DumpInterrupted);
+                    }
+                    self.send_next()?;
+                }
                 Answer::Error(error) => return Err(error),
                 Answer::Ack | Answer::Noise => {}
             }
@@ -316,6 +337,25 @@ mod tests {
     use super::*;
     use crate::model::capability::Trusts;
     use crate::model::sample::Sample;
+
+    /// A resize of the hash table in the middle can hide entries, and the kernel says nothing.
+    #[test]
+    fn a_dump_during_a_resize_is_interrupted() {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static READS: AtomicU64 = AtomicU64::new(0);
+        ctnetlink_testbed::netns::in_netns(|| {
+            let passes = || vec![Source::Dying];
+            let open = || Socket::open().unwrap();
+            let steady = Dump::run(open(), passes(), None, String::new(), || Some(1)).unwrap();
+            assert_eq!(steady.count().unwrap(), 0);
+            let resized = || Some(READS.fetch_add(1, Ordering::Relaxed));
+            let resized = Dump::run(open(), passes(), None, String::new(), resized).unwrap();
+            let error = resized.count().unwrap_err();
+            assert!(matches!(error, Error::DumpInterrupted), "{error}");
+            assert!(error.is_incomplete());
+            assert!(buckets().is_some_and(|buckets| buckets > 0), "{BUCKETS_FILE}");
+        });
+    }
 
     /// A part of the table was lost: the dump is over, and it is not a shorter table.
     #[test]

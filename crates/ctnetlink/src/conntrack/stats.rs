@@ -49,9 +49,9 @@ pub struct CpuStats {
 pub struct ExpectStats {
     /// Number of the CPU.
     pub cpu: u16,
-    /// Made by helpers.
+    /// Connections that fulfilled an expectation.
     pub new: Option<u32>,
-    /// Created over netlink.
+    /// Expectations inserted, by helpers and over netlink.
     pub create: Option<u32>,
     /// Deleted.
     pub delete: Option<u32>,

@@ -63,7 +63,7 @@ pub(crate) enum Quantity {
     Timeout,
     /// Seconds since the entry was made.
     Age,
-    /// The packets of one direction, or of both together. The same goes for `Bytes`.
+    /// Of one direction, or of both together.
     Packets(Option<Direction>),
     Bytes(Option<Direction>),
 }
@@ -188,7 +188,8 @@ fn tuple<B: AsRef<[u8]>>(flow: &Flow<B>, direction: Direction) -> &Tuple {
     }
 }
 
-/// `nf_ct_zone_id`: if the zone applies only to the other direction, this one is in the default zone.
+/// `nf_ct_zone_id`: if the zone applies only to the other direction, this one is in the default
+/// zone.
 fn zone_of<B: AsRef<[u8]>>(flow: &Flow<B>, direction: Direction) -> u16 {
     flow.zone_of_both().or(tuple(flow, direction).zone()).unwrap_or(0)
 }

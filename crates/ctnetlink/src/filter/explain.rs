@@ -23,8 +23,8 @@ use crate::model::capability::Trusts;
 pub struct Explanation {
     /// The filter.
     pub filter: String,
-    /// What the kernel filters by in each pass over the table, in the words of the filter. Empty if it
-    /// filters nothing.
+    /// What the kernel filters by in each pass over the table, in the words of the filter. Empty if
+    /// it filters nothing.
     pub passes: Vec<String>,
     /// What is matched only in user space, and why the kernel is not asked.
     pub stayed: Vec<Stayed>,
@@ -71,8 +71,8 @@ impl Explanation {
         for (at, alternatives) in required.any.iter().enumerate() {
             let text = Expression::Any(alternatives.to_vec()).to_string();
             if plan.split != Some(Split::Or(at)) {
-                let why = "the kernel cannot express alternatives, and a pass for each of them would \
-                           cost more than it saves";
+                let why = "the kernel cannot express alternatives, and a pass for each would cost \
+                           more than it saves";
                 stayed.push(Stayed::new(&text, why));
             } else if !alternatives.iter().all(plan::never_changes_alone) {
                 let why =

@@ -43,8 +43,8 @@ impl KernelPart {
         self.selects(flow.family(), flow.orig(), flow.reply(), flow.zone())
     }
 
-    /// [`covers`](KernelPart::covers), for the parts of an entry. Mark and status can change, so they
-    /// do not count.
+    /// [`covers`](KernelPart::covers), for the parts of an entry. Mark and status can change, so
+    /// they do not count.
     pub(crate) fn selects(&self, in_family: Family, to: &Tuple, from: &Tuple, at: u16) -> bool {
         let KernelPart { family, orig, reply, mark: _, status: _, zone } = self;
         family.is_none_or(|wanted| wanted == in_family)
@@ -75,8 +75,8 @@ impl KernelPart {
         }
     }
 
-    /// Whether the original tuple is a complete key, or could be one to some kernel. A kernel that does
-    /// not understand the filter would take a flush with it for the delete of that one entry.
+    /// Whether the original tuple is a complete key, or could be one to some kernel. A kernel that
+    /// does not understand the filter would take a flush with it for the delete of that one entry.
     pub(crate) fn has_complete_key(&self) -> bool {
         let TuplePart { protocol, src, dst, src_port, dst_port, icmp_type, icmp_code, icmp_id } =
             &self.orig;
@@ -98,8 +98,8 @@ fn implied<T: PartialEq>(mine: &Option<T>, theirs: &Option<T>) -> bool {
     theirs.is_none() || mine == theirs
 }
 
-// Every function here destructures the parts by name, so that a new field does not compile until each
-// function handles it.
+// Every function here destructures the parts by name, so that a new field does not compile until
+// each function handles it.
 impl TuplePart {
     fn selects(&self, tuple: &Tuple) -> bool {
         let TuplePart { protocol, src, dst, src_port, dst_port, icmp_type, icmp_code, icmp_id } =
@@ -128,8 +128,8 @@ impl TuplePart {
             && implied(icmp_id, &wider.icmp_id)
     }
 
-    /// The criteria of one direction. The reply tuple has a protocol only where its ports need it. It
-    /// is that of the original tuple, so it is not listed twice.
+    /// The criteria of one direction. The reply tuple has a protocol only where its ports need it.
+    /// It is that of the original tuple, so it is not listed twice.
     fn criteria(&self, direction: Direction) -> Vec<Criterion> {
         let TuplePart { protocol, src, dst, src_port, dst_port, icmp_type, icmp_code, icmp_id } =
             *self;

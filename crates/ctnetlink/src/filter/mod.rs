@@ -1,8 +1,8 @@
 //! Which entries are meant: one expression for dumping, counting, deleting and zeroing.
 //!
 //! A [`Filter`] is built from criteria and `&`, `|`, `!`. [`Filter::matches`] evaluates it in user
-//! space. The planner (`plan`) decides which part of it the kernel may evaluate before that, which is
-//! only an optimisation.
+//! space. The planner (`plan`) decides which part of it the kernel may evaluate before that, which
+//! is only an optimisation.
 
 mod criterion;
 pub(crate) mod explain;
@@ -39,8 +39,8 @@ use crate::uapi::HELPER_NAME_MAX;
 /// assert_eq!(stale.to_string(), "udp and orig dst port 53 and not reply src 10.244.1.5");
 /// ```
 ///
-/// A filter can also be parsed from text, by [`FromStr`](std::str::FromStr), whose documentation has the
-/// grammar.
+/// A filter can also be parsed from text. Its implementation of [`FromStr`](std::str::FromStr)
+/// documents the grammar.
 ///
 /// There is no empty filter: to select everything, pass `None` to
 /// [`dump`](crate::Conntrack::dump). A criterion that cannot mean anything (a status or mark with
@@ -63,8 +63,8 @@ pub(crate) enum Expression {
 macro_rules! tuple_criteria {
     ($($address:ident, $addresses:ident, $port:ident, $ports:ident, $direction:ident, $side:ident,
        $words:literal;)*) => {$(
-        #[doc = concat!("The ", $words, " address. Families do not mix: an IPv4 address never matches \
-                         an IPv4-mapped IPv6 one.")]
+        #[doc = concat!("The ", $words, " address. Families do not mix: an IPv4 address never \
+                         matches an IPv4-mapped IPv6 one.")]
         pub fn $address(address: IpAddr) -> Filter {
             Filter::$addresses(address)
         }
@@ -141,8 +141,8 @@ impl Filter {
         Filter::host_in(address)
     }
 
-    /// An address of this set is in any of the four places: source or destination, original or reply.
-    /// An empty set is invalid.
+    /// An address of this set is in any of the four places: source or destination, original or
+    /// reply. An empty set is invalid.
     pub fn host_in(set: impl Into<Addresses>) -> Filter {
         let set = set.into();
         Filter::unless(set.is_empty(), EMPTY_SET, || Criterion::Host(set))
@@ -214,12 +214,14 @@ impl Filter {
         Filter::is(Criterion::Zone(None, zone))
     }
 
-    /// The zone of the original direction: 0 if the entry's zone applies to the reply direction only.
+    /// The zone of the original direction: 0 if the entry's zone applies to the reply direction
+    /// only.
     pub fn orig_zone(zone: u16) -> Filter {
         Filter::is(Criterion::Zone(Some(Direction::Orig), zone))
     }
 
-    /// The zone of the reply direction: 0 if the entry's zone applies to the original direction only.
+    /// The zone of the reply direction: 0 if the entry's zone applies to the original direction
+    /// only.
     pub fn reply_zone(zone: u16) -> Filter {
         Filter::is(Criterion::Zone(Some(Direction::Reply), zone))
     }
@@ -236,8 +238,8 @@ impl Filter {
     }
 
     /// The helper attached to the entry has this name, such as `ftp`. Names the kernel cannot have
-    /// (empty, or more than 15 bytes) are invalid, and so are names with spaces, control characters or
-    /// the punctuation of the filter's grammar.
+    /// (empty, or more than 15 bytes) are invalid, and so are names with spaces, control characters
+    /// or the punctuation of the filter's grammar.
     pub fn helper(name: impl Into<String>) -> Filter {
         let name = name.into();
         let bad = name.is_empty()
@@ -247,8 +249,8 @@ impl Filter {
             });
         if bad {
             return Filter::invalid(format!(
-                "{name:?} is not a helper's name: expected 1 to {HELPER_NAME_MAX} bytes without spaces, \
-                 control characters, ( ) {{ }} , | / < = >"
+                "{name:?} is not a helper's name: expected 1 to {HELPER_NAME_MAX} bytes without \
+                 spaces, control characters, ( ) {{ }} , | / < = >"
             ));
         }
         Filter::is(Criterion::Helper(name))
@@ -317,8 +319,8 @@ impl Filter {
         Ok(Explanation::of(self.expression()?, &capabilities.trusts))
     }
 
-    /// Whether the filter is valid. [`matches`](Filter::matches) of an invalid filter is always false,
-    /// and operations refuse it with this error.
+    /// Whether the filter is valid. [`matches`](Filter::matches) of an invalid filter is always
+    /// false, and operations refuse it with this error.
     ///
     /// # Errors
     ///
@@ -344,8 +346,8 @@ impl Filter {
         plan.map_err(|why| Error::Invalid(format!("filter: not in the kernel: {why}")))
     }
 
-    /// The same filter, with the cheapest members of conjunctions and alternatives first. Worth it for
-    /// many entries.
+    /// The same filter, with the cheapest members of conjunctions and alternatives first. Worth it
+    /// for many entries.
     pub(crate) fn cheapest_first(&self) -> Filter {
         Filter(self.0.clone().map(|expression| expression.cheapest_first().0))
     }

@@ -22,8 +22,8 @@ use crate::model::tuple::Family;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Parses from, and prints as, the form in the text of a filter: one address or prefix, or several in
-/// braces.
+/// Parses from, and prints as, the form in the text of a filter: one address or prefix, or several
+/// in braces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Addresses(
     /// Sorted and disjoint.

@@ -163,7 +163,8 @@ impl Trusts {
     pub(crate) const UNTESTED: Trusts =
         Trusts([(Trust::Untested, Trust::Untested); KernelCriterion::ALL.len()]);
 
-    /// Of what is untested, only criteria by which no kernel can hide entries are assumed to be right.
+    /// Of what is untested, only criteria by which no kernel can hide entries are assumed to be
+    /// right.
     pub(crate) fn dump(&self, criterion: KernelCriterion) -> Trust {
         use KernelCriterion::{Family, OrigIpv4, Ports, Protocol};
         match (self.0[criterion as usize].0, criterion) {
@@ -260,8 +261,8 @@ impl Capabilities {
     /// Whether the kernel may filter a dump by this criterion.
     ///
     /// Without a test, only family, protocol, TCP and UDP ports, and original IPv4 addresses are
-    /// [assumed](Trust::Assumed): a kernel that does not know them sends more entries, and no kernel
-    /// hides any.
+    /// [assumed](Trust::Assumed): a kernel that does not know them sends more entries, and no
+    /// kernel hides any.
     pub fn dump(&self, criterion: KernelCriterion) -> Trust {
         self.trusts.dump(criterion)
     }
@@ -271,8 +272,9 @@ impl Capabilities {
         self.trusts.flush(criterion)
     }
 
-    /// These capabilities, but without trust in one criterion: it is matched in user space, whatever
-    /// the probe found. If all criteria are distrusted, the kernel does not filter dumps at all.
+    /// These capabilities, but without trust in one criterion: it is matched in user space,
+    /// whatever the probe found. If all criteria are distrusted, the kernel does not filter dumps
+    /// at all.
     ///
     /// ```no_run
     /// use ctnetlink::{Conntrack, KernelCriterion};
@@ -288,8 +290,8 @@ impl Capabilities {
         self
     }
 
-    /// These capabilities, but without trust in any filtered flush: as on kernels before 6.12, deletes
-    /// by filter are done one by one.
+    /// These capabilities, but without trust in any filtered flush: as on kernels before 6.12,
+    /// deletes by filter are done one by one, and never in the kernel.
     #[must_use]
     pub fn distrust_flushes(mut self) -> Capabilities {
         for criterion in KernelCriterion::ALL {

@@ -194,8 +194,8 @@ impl ExpectKey {
         ExpectKey { tuple, by_master: false, id: None, zone: None }
     }
 
-    /// Names an expectation by the original tuple of its master. The kernel accepts this only to get
-    /// one.
+    /// Names an expectation by the original tuple of its master. The kernel accepts this only to
+    /// get one.
     pub fn master(tuple: Tuple) -> ExpectKey {
         ExpectKey { by_master: true, ..ExpectKey::tuple(tuple) }
     }

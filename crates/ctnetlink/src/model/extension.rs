@@ -45,8 +45,8 @@ pub struct SeqAdj {
     pub offset_after: i32,
 }
 
-/// State of the SYN proxy (`CTA_SYNPROXY`). If the kernel supports SYN proxies, entries created over
-/// netlink have it, with zeros.
+/// State of the SYN proxy (`CTA_SYNPROXY`). If the kernel supports SYN proxies, entries created
+/// over netlink have it, with zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct SynProxy {
     /// Initial sequence number.

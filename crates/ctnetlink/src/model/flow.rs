@@ -137,8 +137,9 @@ impl<'a> FlowRef<'a> {
     /// # Errors
     ///
     /// When an attribute overruns the message, a fixed-size attribute is cut short, or a tuple is
-    /// missing or incomplete. Unknown attributes are never an error. Other nests than the tuples are
-    /// read only when a method asks for them; a member that cannot be read then counts as absent.
+    /// missing or incomplete. Unknown attributes are never an error. Other nests than the tuples
+    /// are read only when a method asks for them; a member that cannot be read then counts as
+    /// absent.
     ///
     /// ```
     /// use ctnetlink::FlowRef;

@@ -40,8 +40,8 @@ impl Key {
         Key { direction: KeyDirection::Reply, ..Key::orig(tuple) }
     }
 
-    /// Sets the zone, if it applies to both directions. A zone of one direction belongs in the tuple
-    /// ([`Tuple::in_zone`]).
+    /// Sets the zone, if it applies to both directions. A zone of one direction belongs in the
+    /// tuple ([`Tuple::in_zone`]).
     #[must_use]
     pub fn zone(self, zone: u16) -> Key {
         Key { zone: Some(zone), ..self }

@@ -84,8 +84,8 @@ impl fmt::Debug for Labels {
     }
 }
 
-/// Names of label bits, as in `/etc/xtables/connlabel.conf` (or `/etc/connlabel.conf`): one line per
-/// label with the bit number and the name; `#` begins a comment.
+/// Names of label bits, as in `/etc/xtables/connlabel.conf` (or `/etc/connlabel.conf`): one line
+/// per label with the bit number and the name; `#` begins a comment.
 ///
 /// ```
 /// use ctnetlink::{LabelMap, Labels};

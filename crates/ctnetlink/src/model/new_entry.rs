@@ -57,8 +57,8 @@ impl NatRange {
 ///
 /// The reply tuple defines which packets count as replies. By default it is the mirror of the
 /// original one. This default and a NAT range make an entry that really translates: the kernel
-/// rewrites the reply tuple. A reply tuple toward a backend *without* a NAT range matches packets but
-/// translates none.
+/// rewrites the reply tuple. A reply tuple toward a backend *without* a NAT range matches packets
+/// but translates none.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -111,7 +111,8 @@ pub struct Change {
 /// The setters of both types, written once so that they cannot differ.
 macro_rules! setters {
     ($($path:ident)?) => {
-        /// Time to live, in whole seconds. Required for a creation; 0 makes the entry expire at once.
+        /// Time to live, in whole seconds. Required for a creation; 0 makes the entry expire at
+        /// once.
         #[must_use]
         pub fn timeout(mut self, timeout: Duration) -> Self {
             self$(.$path)?.timeout = Some(timeout);
@@ -119,8 +120,8 @@ macro_rules! setters {
         }
 
         /// Status bits. `CONFIRMED` is added, because the kernel refuses a status without it. An
-        /// update must repeat those of `SEEN_REPLY`, `ASSURED` and `EXPECTED` that are set: clearing
-        /// one is `EBUSY`. The kernel ignores NAT and offload bits.
+        /// update must repeat those of `SEEN_REPLY`, `ASSURED` and `EXPECTED` that are set:
+        /// clearing one is `EBUSY`. The kernel ignores NAT and offload bits.
         #[must_use]
         pub fn status(mut self, bits: Status) -> Self {
             self$(.$path)?.status = Some(bits | Status::CONFIRMED);
@@ -158,8 +159,8 @@ macro_rules! setters {
             self
         }
 
-        /// Protocol state: TCP or SCTP. Members that are `None` are left as they are (SCTP needs all
-        /// three). TCP flags are written as a whole.
+        /// Protocol state: TCP or SCTP. Members that are `None` are left as they are (SCTP needs
+        /// all three). TCP flags are written as a whole.
         #[must_use]
         pub fn state(mut self, state: ProtocolState) -> Self {
             self$(.$path)?.state = Some(state);
@@ -240,7 +241,8 @@ impl NewEntry {
         self
     }
 
-    /// The entry that expected this one, named by its original tuple. `ENOENT` if it does not exist.
+    /// The entry that expected this one, named by its original tuple. `ENOENT` if it does not
+    /// exist.
     #[must_use]
     pub fn master(mut self, orig: Tuple) -> Self {
         self.master = Some(orig);

@@ -80,8 +80,8 @@ impl FromStr for Protocol {
             (Some((protocol, _)), _) => Ok(*protocol),
             (None, Ok(number)) => Ok(Protocol(number)),
             (None, Err(_)) => Err(Error::Invalid(format!(
-                "unknown protocol {text:?}: expected \"tcp\", \"udp\", \"udplite\", \"sctp\", \"icmp\", \
-                 \"icmpv6\", \"gre\", \"dccp\" or a number from 0 to 255"
+                "unknown protocol {text:?}: expected \"tcp\", \"udp\", \"udplite\", \"sctp\", \
+                 \"icmp\", \"icmpv6\", \"gre\", \"dccp\" or a number from 0 to 255"
             ))),
         }
     }

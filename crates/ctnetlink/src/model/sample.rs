@@ -17,6 +17,8 @@ pub(crate) struct Sample {
     /// Reply source.
     pub(crate) backend: SocketAddr,
     pub(crate) zone: u16,
+    /// Packets of the reply direction were seen.
+    pub(crate) answered: bool,
     /// Leave the reply tuple without ports.
     pub(crate) portless_reply: bool,
 }
@@ -31,6 +33,7 @@ impl Sample {
             frontend,
             backend: backend.parse().unwrap(),
             zone: 0,
+            answered: true,
             portless_reply: false,
         }
     }
@@ -43,6 +46,10 @@ impl Sample {
         Sample { zone, ..self }
     }
 
+    pub(crate) fn unanswered(self) -> Sample {
+        Sample { answered: false, ..self }
+    }
+
     pub(crate) fn flow(&self) -> Flow {
         let family = Family::of(self.frontend.ip());
         let mut payload = vec![family.number(), 0, 0, 0];
@@ -53,7 +60,8 @@ impl Sample {
         if self.zone != 0 {
             push(&mut payload, cta::ZONE, &self.zone.to_be_bytes());
         }
-        push(&mut payload, cta::STATUS, &0x1aa_u32.to_be_bytes());
+        let status: u32 = if self.answered { 0x1aa } else { 0x1a8 };
+        push(&mut payload, cta::STATUS, &status.to_be_bytes());
         push(&mut payload, cta::ID, &[1, 2, 3, 4]);
         FlowRef::parse(&payload).unwrap().to_owned()
     }

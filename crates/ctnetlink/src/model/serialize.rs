@@ -72,8 +72,8 @@ fn nanoseconds(time: SystemTime) -> u64 {
 }
 
 impl Serialize for Tuple {
-    /// A tuple by itself has fields for its protocol. The two tuples of a flow have none, because the
-    /// flow has them.
+    /// A tuple by itself has fields for its protocol. The two tuples of a flow have none, because
+    /// the flow has them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("protocol", &self.protocol().to_string())?;

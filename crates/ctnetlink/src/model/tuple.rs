@@ -77,8 +77,8 @@ impl FromStr for Family {
     }
 }
 
-/// ICMP or ICMPv6 fields of a tuple. The id belongs to the source side. The reply tuple has the type
-/// of the answer.
+/// ICMP or ICMPv6 fields of a tuple. The id belongs to the source side. The reply tuple has the
+/// type of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Icmp {
     /// Type.
@@ -91,9 +91,9 @@ pub struct Icmp {
 
 /// One direction of an entry.
 ///
-/// In the original direction, source and destination are those of the first packet before NAT. In the
-/// reply direction, they are those of a reply on the wire, before NAT is undone. So, for an entry
-/// through DNAT, `orig.dst` is the frontend and `reply.src` is the backend.
+/// In the original direction, source and destination are those of the first packet before NAT. In
+/// the reply direction, they are those of a reply on the wire, before NAT is undone. So, for an
+/// entry through DNAT, `orig.dst` is the frontend and `reply.src` is the backend.
 ///
 /// ```
 /// use ctnetlink::{Protocol, Tuple};

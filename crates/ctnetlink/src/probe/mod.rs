@@ -1,5 +1,6 @@
 //! Finding out what the running kernel can be trusted with. The questions here are harmless and are
-//! asked in the handle's namespace. What has to be tried out in a scratch namespace is in `trial.rs`.
+//! asked in the handle's namespace. What has to be tried out in a scratch namespace is in
+//! `trial.rs`.
 
 mod trial;
 
@@ -14,7 +15,8 @@ use crate::transport::namespace::Namespace;
 
 const OPERATION: Operation = Operation::Probe;
 
-/// What the trial found, or why it could not run. It takes a while, and uses no socket of the handle.
+/// What the trial found, or why it could not run. It takes a while, and uses no socket of the
+/// handle.
 pub(crate) fn try_out() -> (Trial, Option<String>) {
     match Namespace::scratch(trial::run) {
         Ok(trial) => (trial, None),

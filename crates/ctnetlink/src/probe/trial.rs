@@ -1,9 +1,9 @@
 //! Trying out the kernel's filters, in a scratch namespace on a table of its own.
 //!
 //! For each criterion, the trial dumps and flushes by a few parts like those the planner makes. It
-//! compares the entries that come back, and those that survive, with what the part should select. An
-//! entry that could not be created here (in a zone, of a protocol the kernel lacks) is left out of
-//! the comparison. A trial whose remaining entries show no difference proves nothing.
+//! compares the entries that come back, and those that survive, with what the part should select.
+//! An entry that could not be created here (in a zone, of a protocol the kernel lacks) is left out
+//! of the comparison. A trial whose remaining entries show no difference proves nothing.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

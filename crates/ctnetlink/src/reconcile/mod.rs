@@ -9,20 +9,20 @@ pub(crate) mod rules;
 pub(crate) mod scope;
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Mutex;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use self::desired::DesiredState;
+use self::desired::service::Frontend;
 use self::memory::Memory;
 use self::memory::history::History;
-use self::memory::schedule::Schedule;
+use self::memory::schedule::{RunOutcome, Schedule};
 use self::pass::Pass;
 use self::progress::{Canceller, Progress, ProgressCallback};
 use self::report::{FamilyReport, Report};
 use self::rules::change::Affected;
-use self::rules::cover::Cover;
-use self::scope::{Profile, Scope};
+use self::scope::{Authority, Profile, Scope, Zones};
 use crate::conntrack::Conntrack;
 use crate::error::{Error, Result};
 use crate::model::protocol::Protocol;
@@ -109,13 +109,13 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// A reconciler that looks at UDP in all zones and re-checks after 100 ms.
+    /// A reconciler that looks at UDP in the default zone and re-checks after 100 ms.
     pub fn new(profile: Profile) -> Self {
         Reconciler {
             scope: Scope { profile, ..Scope::default() },
             dry_run: false,
             deferred: false,
-            memory: Memory::new(Schedule::new(RECHECK_DELAY)),
+            memory: Memory::new(Schedule::new(RECHECK_DELAY, jitter())),
             progress: Mutex::new(None),
             canceller: Canceller::default(),
         }
@@ -128,10 +128,41 @@ impl Reconciler {
         self
     }
 
-    /// Looks at these zones only, instead of all.
+    /// Looks at these zones: all, or those named, instead of [the default](Zones::Default).
+    ///
+    /// ```
+    /// use ctnetlink::{Profile, Reconciler, Zones};
+    /// let ovn = Reconciler::new(Profile::Strict).zones([7, 9]);
+    /// let all = Reconciler::new(Profile::Strict).zones(Zones::All);
+    /// ```
     #[must_use]
-    pub fn zones(mut self, zones: impl IntoIterator<Item = u16>) -> Self {
-        self.scope.zones = Some(zones.into_iter().collect());
+    pub fn zones(mut self, zones: impl Into<Zones>) -> Self {
+        self.scope.zones = zones.into();
+        self
+    }
+
+    /// Whether the caller writes the rules, or only watches.
+    #[must_use]
+    pub fn authority(mut self, authority: Authority) -> Self {
+        self.memory.evidence.authority = authority;
+        self
+    }
+
+    /// Looks at everything again after this time, as part of [`due`](Reconciler::due); never, unless
+    /// told. It finds what nobody can know of: a restored table, entries of another daemon. For a
+    /// daemon 10 minutes are a good value. The moment varies by 10 %, and passes over everything
+    /// never take more than 1 % of the time.
+    ///
+    /// ```
+    /// # use ctnetlink::{Profile, Reconciler};
+    /// # use std::time::Duration;
+    /// let reconciler = Reconciler::new(Profile::Strict)
+    ///     .defer_recheck(true)
+    ///     .resync(Duration::from_secs(600));
+    /// ```
+    #[must_use]
+    pub fn resync(mut self, interval: Duration) -> Self {
+        self.memory.schedule.resync = Some(interval.min(LONGEST));
         self
     }
 
@@ -249,32 +280,59 @@ impl Reconciler {
     /// pass that ended early in [`FamilyReport::error`], deletes that failed in
     /// [`FamilyReport::failures`].
     pub fn run(&mut self, ct: &Conntrack, desired: &DesiredState) -> Result<Report> {
+        self.memory.history.check(desired)?;
         let started = Instant::now();
         let plan = self.memory.plan(desired, &self.scope, started, self.dry_run);
+        let mut comebacks = plan.comebacks.clone();
+        // A dry run remembers nothing, but its second look knows what the first has seen.
+        let mut evidence = match self.dry_run {
+            true => self.memory.evidence.clone(),
+            false => std::mem::take(&mut self.memory.evidence),
+        };
         let mut families = Family::ALL.map(FamilyReport::new);
+        let delay = self.memory.schedule.recheck_delay;
         let pass = Pass {
             ct,
             rules: &plan.rules,
+            desired,
             delete: !self.dry_run,
+            suspicion: delay,
             canceller: &self.canceller,
             progress: &self.progress,
         };
-        let mut covers = pass.run(&plan.filters, &mut families);
-        for (cover, family) in covers.iter_mut().zip(&families) {
-            if family.deleted + family.already_gone == 0 {
-                *cover = Cover::default();
+        let at_node = |f: &Frontend| desired.node_addresses().contains(&f.address);
+        let mut look = |at: &Affected, families: &mut [FamilyReport; 2], again: bool| {
+            let found = pass.run(&at.filters(&plan.rules), families, &evidence, again);
+            let covers = found.each_ref().map(|family| family.suspect.clone());
+            let [mut cover4, mut cover6] = covers;
+            let mut removed = Vec::new();
+            let mut learned = [None, None];
+            for (at, (found, family)) in found.into_iter().zip(&*families).enumerate() {
+                if self.dry_run || family.tally.deleted + family.tally.already_gone > 0 {
+                    let cover = if at == 0 { &mut cover4 } else { &mut cover6 };
+                    *cover = cover.clone().or(found.stale);
+                }
+                removed.extend(found.removed);
+                learned[at] = found.learned;
             }
-        }
-        let mut found = Affected::Frontends(covers);
+            if !at.is_nothing() {
+                comebacks.looked(at, &removed, at_node);
+            }
+            evidence.learn(learned);
+            Affected::Frontends([cover4, cover6])
+        };
+        let found = look(&plan.work.at, &mut families, false);
+        let mut took = started.elapsed();
+        let mut rechecked = None;
         let recheck = plan.work.recheck(found.clone());
-        if let (Some(delay), false, false) =
-            (self.memory.schedule.recheck_delay, self.deferred, recheck.is_nothing())
+        let failed = families.iter().any(|family| family.error.is_some());
+        if let (Some(delay), false, true, false, false) =
+            (delay, self.deferred, plan.work.is_fresh(), recheck.is_nothing(), failed)
         {
-            if !self.canceller.is_cancelled() {
-                thread::sleep(delay);
-            }
-            pass.run(&recheck.filters(&plan.rules), &mut families);
-            found = Affected::nothing();
+            self.canceller.wait(delay);
+            let again = Instant::now();
+            rechecked = Some(look(&recheck, &mut families, self.dry_run));
+            took += again.elapsed();
         }
         // A cancel that came too late is for the next run.
         let is_cancelled =
@@ -291,11 +349,17 @@ impl Reconciler {
             nothing_changed: plan.work.at.is_nothing() && !plan.work.is_postponed(),
             postponed: plan.work.is_postponed(),
             in_grace: plan.in_grace,
+            unknown_services: desired.unknown().len(),
+            in_quarantine: evidence.in_quarantine(),
+            comes_back: comebacks.report(),
             families,
         };
-        let succeeded = report.succeeded();
         if !self.dry_run {
-            self.memory.settle(desired, plan, succeeded, found, Instant::now());
+            self.memory.evidence = evidence;
+            self.memory.comebacks = comebacks;
+            let succeeded = report.succeeded();
+            let outcome = RunOutcome { succeeded, found, rechecked, took, ..RunOutcome::default() };
+            self.memory.settle(desired, plan, outcome, Instant::now());
         }
         let mut walked = report.families.iter().filter(|family| family.passes > 0);
         let nothing_received = walked.all(|family| {
@@ -306,6 +370,12 @@ impl Reconciler {
         let error = error.filter(|_| nothing_received);
         error.map_or(Ok(report), Err)
     }
+}
+
+/// A number from -1 to 1, another one in each process.
+fn jitter() -> f64 {
+    let random = RandomState::new().build_hasher().finish();
+    f64::from(u32::try_from(random >> 32).unwrap_or(0)) / f64::from(u32::MAX) * 2.0 - 1.0
 }
 
 impl fmt::Debug for Reconciler {

@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::model::tuple::Family;
+
+/// How soon a wait notices that it is to end.
+const STEP: Duration = Duration::from_millis(10);
 
 /// What is called; from either family's thread.
 pub(super) type ProgressCallback = dyn FnMut(&Progress) + Send;
@@ -30,6 +35,19 @@ impl Canceller {
 
     pub(super) fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Waits for so long, or until it is to end. In short steps, because a flag is all that a signal
+    /// handler can set.
+    pub(super) fn wait(&self, time: Duration) {
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.is_cancelled() {
+                return;
+            }
+            thread::sleep(left.min(STEP));
+        }
     }
 
     /// What was asked has happened.

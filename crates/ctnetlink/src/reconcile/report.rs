@@ -8,13 +8,16 @@ use crate::conntrack::tally::{Failure, Tally, failure_lines};
 use crate::error::Error;
 use crate::model::flow::Flow;
 use crate::model::tuple::Family;
-use crate::reconcile::desired::Frontend;
+use crate::reconcile::desired::service::Frontend;
+use crate::reconcile::memory::comebacks::ComesBack;
 use crate::reconcile::rules::Reason;
 use crate::reconcile::scope::Profile;
 
 /// Groups shown by frontend, backend and reason; more are only counted, so that the report stays
 /// on one screen and memory stays constant.
 const REMOVALS_SHOWN: usize = 8;
+/// Frontends whose entries come back that are shown.
+const COMEBACKS_SHOWN: usize = 3;
 
 /// What a run of the [`Reconciler`](crate::Reconciler) found and did.
 ///
@@ -48,6 +51,13 @@ pub struct Report {
     /// Endpoints in their [grace time](crate::Reconciler::grace): they do not serve, and their flows
     /// were kept.
     pub in_grace: usize,
+    /// Services that were not judged: another proxy's, or not completely known.
+    pub unknown_services: usize,
+    /// Backends that an [observer](crate::Authority::Observer) cannot judge before there is a newer
+    /// state.
+    pub in_quarantine: usize,
+    /// Entries that come back after they were deleted.
+    pub comes_back: Vec<ComesBack>,
     /// IPv4, then IPv6.
     pub families: [FamilyReport; 2],
 }
@@ -75,6 +85,15 @@ pub struct FamilyReport {
     /// deleted.
     /// An entry that a changing table shows twice counts twice.
     pub stale: u64,
+    /// Kept because of their zone, which is not looked at: they would be stale or suspect.
+    pub other_zones: u64,
+    /// Suspect, and kept for now: untranslated and unanswered at an external or load-balancer IP that
+    /// is the node's own. The re-check deletes those that are still there. As of the last pass.
+    pub suspect: u64,
+    /// Kept in quarantine: a newer state decides. As of the last pass.
+    pub quarantined: u64,
+    /// Kept because nothing translates there, see [`Report::comes_back`]. As of the last pass.
+    pub given_up: u64,
     /// Deleted.
     pub deleted: u64,
     /// Gone, or replaced by an entry toward another backend, before the delete arrived. After an
@@ -100,6 +119,8 @@ pub struct FamilyReport {
     pub error: Option<Error>,
     /// What became of the deletes of all passes.
     pub(super) tally: Tally,
+    /// Of the passes before.
+    other_zones_before: u64,
 }
 
 /// Stale entries by reason.
@@ -188,6 +209,10 @@ impl FamilyReport {
             family,
             received: 0,
             stale: 0,
+            other_zones: 0,
+            suspect: 0,
+            quarantined: 0,
+            given_up: 0,
             deleted: 0,
             already_gone: 0,
             unknown: 0,
@@ -199,13 +224,49 @@ impl FamilyReport {
             removals: Vec::new(),
             error: None,
             tally: Tally::default(),
+            other_zones_before: 0,
         }
+    }
+
+    /// What the client of an entry dials.
+    pub(super) fn frontend_of<B: AsRef<[u8]>>(flow: &Flow<B>) -> Frontend {
+        let orig = flow.orig().destination();
+        Frontend::new(orig.ip(), orig.port(), flow.protocol())
+    }
+
+    /// Begins a pass: what is kept is counted as of the last one, but for other zones, which the
+    /// first pass sees and narrow ones may not.
+    pub(super) fn begin_pass(&mut self) {
+        self.passes += 1;
+        (self.suspect, self.quarantined, self.given_up) = (0, 0, 0);
+        if self.passes > 1 {
+            self.other_zones_before = self.other_zones_before.max(self.other_zones);
+            self.other_zones = 0;
+        }
+    }
+
+    /// A dry run walks again: what it has counted does not count.
+    pub(super) fn count_again(&mut self) {
+        self.reasons = Reasons::default();
+        self.removals.clear();
+        (self.suspect, self.quarantined, self.given_up, self.other_zones) = (0, 0, 0, 0);
+    }
+
+    /// True if a walk has not begun because the process has no descriptor left; then it can be
+    /// tried again.
+    pub(super) fn forget_lack_of_descriptors(&mut self) -> bool {
+        let lacks = |e: &Error| matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+        let lacks = self.received == 0 && self.error.as_ref().is_some_and(lacks);
+        if lacks {
+            self.error = None;
+            self.passes -= 1;
+        }
+        lacks
     }
 
     pub(super) fn found<B: AsRef<[u8]>>(&mut self, flow: &Flow<B>, reason: Reason) {
         self.reasons.add(reason);
-        let orig = flow.orig().destination();
-        let frontend = Frontend::new(orig.ip(), orig.port(), flow.protocol());
+        let frontend = FamilyReport::frontend_of(flow);
         let backend = flow.reply().source();
         let full = self.removals.len() >= REMOVALS_SHOWN;
         let known = self
@@ -229,6 +290,7 @@ impl FamilyReport {
         self.unknown = *unknown;
         self.failed = *failed;
         self.failures.clone_from(failures);
+        self.other_zones = self.other_zones.max(self.other_zones_before);
         self.stale = if dry_run { self.reasons.total() } else { self.tally.total() };
     }
 }
@@ -255,6 +317,20 @@ impl fmt::Display for Report {
             let s = if self.in_grace == 1 { "" } else { "s" };
             let count = self.in_grace;
             writeln!(f, "  grace time: flows to {count} endpoint{s} not serving are kept for now")?;
+        }
+        if self.unknown_services > 0 {
+            let count = self.unknown_services;
+            let s = if count == 1 { "" } else { "s" };
+            writeln!(f, "  unknown: {count} service{s} of others or not readable, not judged")?;
+        }
+        if self.in_quarantine > 0 {
+            let count = self.in_quarantine;
+            writeln!(f, "  quarantine: {count} backends that a newer state has to settle")?;
+        }
+        for back in self.comes_back.iter().take(COMEBACKS_SHOWN) {
+            let ComesBack { frontend, backend, looks, .. } = back;
+            write!(f, "  comes back: {frontend} -> {backend}, deleted in {looks} looks in a row")?;
+            writeln!(f, "{}", if back.given_up { "; left alone, nothing translates" } else { "" })?;
         }
         if !self.node_ports_judged {
             writeln!(f, "  node ports: not judged, no node address of their family is known")?;
@@ -300,6 +376,16 @@ impl fmt::Display for FamilyReport {
         if let more @ 1.. = self.reasons.total().saturating_sub(shown) {
             writeln!(f, "      {more:>8}  in other groups")?;
         }
+        for (count, what) in [
+            (self.other_zones, "in zones that are not looked at"),
+            (self.suspect, "suspect: untranslated, unanswered, at an address of the node"),
+            (self.quarantined, "in quarantine"),
+            (self.given_up, "untranslated where nothing translates"),
+        ] {
+            if count > 0 {
+                writeln!(f, "    kept  {count:>8}  {what}")?;
+            }
+        }
         for line in failure_lines(self.failed, &self.failures) {
             writeln!(f, "    {line}")?;
         }
@@ -341,6 +427,9 @@ mod tests {
             postponed: false,
             in_grace: 2,
             node_ports_judged: false,
+            unknown_services: 0,
+            in_quarantine: 0,
+            comes_back: Vec::new(),
             families,
         }
     }

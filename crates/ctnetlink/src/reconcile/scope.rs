@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::error::Error;
 use crate::model::protocol::Protocol;
-use crate::reconcile::desired::Endpoint;
+use crate::reconcile::desired::service::Endpoint;
 
 /// Whose idea of "stale" is followed.
 ///
@@ -68,10 +68,10 @@ impl FromStr for Profile {
 /// What to look at. Everything else is kept.
 ///
 /// ```
-/// use ctnetlink::{Protocol, Scope};
+/// use ctnetlink::{Protocol, Scope, Zones};
 /// let mut scope = Scope::default();
 /// scope.protocols = vec![Protocol::UDP, Protocol::TCP];
-/// scope.zones = Some(vec![0]);
+/// scope.zones = Zones::Only(vec![0, 7]);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -80,12 +80,81 @@ pub struct Scope {
     pub profile: Profile,
     /// Protocols judged; UDP by default.
     pub protocols: Vec<Protocol>,
-    /// Zones judged; `None` means all. Each entry is deleted in its own zone.
-    pub zones: Option<Vec<u16>>,
+    /// Zones judged. Each entry is deleted in its own zone.
+    pub zones: Zones,
+}
+
+/// Which zones are judged.
+///
+/// kube-proxy's rules translate in the default zone. Other zones belong to OVN, OVS and the like, where
+/// one live flow has entries in several zones, each a stage of its way (ovn-kubernetes#2829).
+///
+/// ```
+/// use ctnetlink::{Profile, Zones};
+/// assert!(!Zones::Default.looks_at(7, Profile::Strict));
+/// assert!(Zones::Only(vec![7]).looks_at(7, Profile::Strict));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Zones {
+    /// Zone 0; all zones for [`Profile::KubeProxy`], which looks at all.
+    #[default]
+    Default,
+    /// All zones. An untranslated entry in a zone other than 0 is kept by [`Profile::Strict`]: it is
+    /// a stage of another datapath.
+    All,
+    /// These zones, each named by the caller, who knows what happens in them.
+    Only(Vec<u16>),
+}
+
+impl Zones {
+    /// Whether entries of this zone are judged.
+    pub fn looks_at(&self, zone: u16, profile: Profile) -> bool {
+        match self {
+            Zones::Default => zone == 0 || profile == Profile::KubeProxy,
+            Zones::All => true,
+            Zones::Only(zones) => zones.contains(&zone),
+        }
+    }
+
+    /// The caller named this zone.
+    pub(crate) fn names(&self, zone: u16) -> bool {
+        matches!(self, Zones::Only(zones) if zones.contains(&zone))
+    }
+}
+
+impl From<Vec<u16>> for Zones {
+    fn from(zones: Vec<u16>) -> Self {
+        Zones::Only(zones)
+    }
+}
+
+impl<const N: usize> From<[u16; N]> for Zones {
+    fn from(zones: [u16; N]) -> Self {
+        Zones::Only(zones.to_vec())
+    }
 }
 
 impl Default for Scope {
     fn default() -> Self {
-        Scope { profile: Profile::default(), protocols: vec![Protocol::UDP], zones: None }
+        Scope { profile: Profile::default(), protocols: vec![Protocol::UDP], zones: Zones::Default }
     }
+}
+
+/// Whether the one who reconciles knows what the rules of the packet filter are.
+///
+/// ```
+/// use ctnetlink::{Authority, Profile, Reconciler};
+/// let reconciler = Reconciler::new(Profile::Strict).authority(Authority::Observer);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Authority {
+    /// It writes the rules and then reconciles: no flow is newer than its desired state.
+    #[default]
+    Rules,
+    /// It only watches. The rules may know a backend that the state does not have yet, so "backend
+    /// gone" and "backend port changed" need evidence: the backend was in an earlier state, or a
+    /// state [fetched](crate::DesiredStateBuilder::fetched_at) after its first entry was seen still
+    /// lacks it. Until then its entries are kept and counted, in quarantine.
+    Observer,
 }

@@ -71,8 +71,8 @@ pub(crate) fn flush(family: Option<Family>) -> Vec<u8> {
 
 /// `CT_NEW` that creates. Without `or_update` an entry that exists is `EEXIST`.
 pub(crate) fn create(entry: &NewEntry, or_update: bool) -> Result<Vec<u8>> {
-    // Destructured by name, here and below, so that a field added to the type cannot be forgotten in
-    // the request.
+    // Destructured by name, here and below, so that a field added to the type cannot be forgotten
+    // in the request.
     let NewEntry { orig, reply: _, zone, src_nat, dst_nat, master, change } = entry;
     let family = entry.family()?;
     let mut attributes =

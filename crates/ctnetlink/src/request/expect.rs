@@ -86,7 +86,7 @@ pub(crate) fn create(new: &NewExpectation, or_update: bool) -> Result<Vec<u8>> {
         attributes.push(text(x::HELP_NAME, name, uapi::HELPER_NAME_MAX)?);
     }
     if let Some(name) = function {
-        attributes.push(text(x::FN, name, uapi::TIMEOUT_NAME_MAX)?);
+        attributes.push(text(x::FN, name, uapi::EXPECT_FUNCTION_MAX)?);
     }
     if let Some(ExpectNat { reply_direction, to }) = nat {
         let members = [be32(1, u32::from(*reply_direction)), tuple(2, to)];

@@ -27,8 +27,9 @@ pub(crate) fn dump(sequence: u32, part: &KernelPart) -> Vec<u8> {
 /// `CT_DELETE` of everything the kernel part selects, in the kernel (Linux 6.12).
 ///
 /// It always has `CTA_FILTER`, which makes the kernel honour the family, and an original tuple that
-/// is not a complete key. A kernel that does not understand the filter takes it for the delete of one
-/// entry whose key is incomplete: it answers `EINVAL` and deletes nothing (`ctnetlink_del_conntrack`).
+/// is not a complete key. A kernel that does not understand the filter takes it for the delete of
+/// one entry whose key is incomplete: it answers `EINVAL` and deletes nothing
+/// (`ctnetlink_del_conntrack`).
 ///
 /// # Errors
 ///
@@ -91,7 +92,8 @@ impl Attributes {
         orig.into_iter().chain(self.reply.nest(cta::TUPLE_REPLY)).collect()
     }
 
-    /// Flags in host order. A flush needs it even without any bits: only that makes it a filtered one.
+    /// Flags in host order. A flush needs it even without any bits: only that makes it a filtered
+    /// one.
     fn filter(&self) -> DefaultNla {
         let flags = |kind, bits: u32| DefaultNla::new(kind, bits.to_ne_bytes().to_vec());
         let mut members = vec![flags(f::ORIG_FLAGS, self.orig.bits)];

@@ -5,8 +5,8 @@
 //! typed message variants drop `NLA_F_NESTED` from attributes they do not know, and the kernel
 //! refuses a `CTA_FILTER` without it.
 //!
-//! To the kernel, a `CT_DELETE` without a tuple is a flush of everything. Only [`entry::flush`] makes
-//! one. The filtered flush of [`filter::flush`] always has a tuple.
+//! To the kernel, a `CT_DELETE` without a tuple is a flush of everything. Only [`entry::flush`]
+//! makes one. The filtered flush of [`filter::flush`] always has a tuple.
 
 pub(crate) mod entry;
 pub(crate) mod expect;
@@ -115,13 +115,15 @@ pub(crate) fn byte(kind: u16, value: u8) -> DefaultNla {
 
 /// A NUL-terminated text of at most `most` bytes.
 ///
-/// It is checked here and not left to the kernel. An attribute that does not fit its 16-bit length is
-/// skipped, and a delete by name without its name removes everything. And the kernel compares up to
-/// the first NUL, so that a NUL in a name would name something else.
+/// It is checked here and not left to the kernel. An attribute that does not fit its 16-bit length
+/// is skipped, and a delete by name without its name removes everything. And the kernel compares up
+/// to the first NUL, so that a NUL in a name would name something else.
 pub(crate) fn text(kind: u16, value: &str, most: usize) -> Result<DefaultNla> {
     if value.len() > most || value.contains('\0') {
+        // `{:.40?}` would not cut it.
+        let shown: String = value.chars().take(40).collect();
         return Err(Error::Invalid(format!(
-            "invalid name {value:.40?}: expected at most {most} bytes and no NUL"
+            "invalid name {shown:?}: expected at most {most} bytes and no NUL"
         )));
     }
     Ok(DefaultNla::new(kind, [value.as_bytes(), b"\0"].concat()))

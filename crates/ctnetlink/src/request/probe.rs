@@ -61,9 +61,9 @@ pub(crate) fn status_filter() -> Vec<u8> {
     dump(EMPTY_FAMILY).bytes(vec![be32(cta::STATUS, 0)])
 }
 
-/// An error from a kernel that filters dumps by zone: the zone makes it build a filter, and only then
-/// does it notice that the mark's mask has no mark. A kernel that ignores the zone dumps the table, of
-/// which only the first datagram is read.
+/// An error from a kernel that filters dumps by zone: the zone makes it build a filter, and only
+/// then does it notice that the mark's mask has no mark. A kernel that ignores the zone dumps the
+/// table, of which only the first datagram is read.
 pub(crate) fn zone_filter() -> Vec<u8> {
     dump(0).bytes(vec![be16(cta::ZONE, 1), be32(cta::MARK_MASK, 1)])
 }

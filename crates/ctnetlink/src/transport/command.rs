@@ -6,8 +6,8 @@ use crate::transport::answer::Answer;
 use crate::transport::socket::{RECEIVE_CAPACITY, Socket};
 use crate::wire::{Message, Messages};
 
-/// A socket with its buffer and its own count of sequence numbers. Dumps of the table have their own
-/// sockets, so only answers to commands arrive here.
+/// A socket with its buffer and its own count of sequence numbers. Dumps of the table have their
+/// own sockets, so only answers to commands arrive here.
 #[derive(Debug)]
 pub(crate) struct Command {
     socket: Socket,
@@ -24,8 +24,8 @@ impl Command {
         &self.socket
     }
 
-    /// Reserves consecutive sequence numbers and returns the first. 0 is never used, because it is the
-    /// number of events.
+    /// Reserves consecutive sequence numbers and returns the first. 0 is never used, because it is
+    /// the number of events.
     pub(crate) fn reserve(&mut self, count: usize) -> u32 {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         if self.next_sequence > u32::MAX - count {
@@ -127,8 +127,8 @@ impl Command {
         self.request(operation, request, |_| Ok(()))
     }
 
-    /// Starts a dump and returns an error if the kernel refuses it. The dumped data is not read, so the
-    /// socket cannot be used afterwards.
+    /// Starts a dump and returns an error if the kernel refuses it. The dumped data is not read, so
+    /// the socket cannot be used afterwards.
     pub(crate) fn first(&mut self, operation: Operation, mut request: Vec<u8>) -> Result<()> {
         let sequence = self.reserve(1);
         request::seal(&mut request, sequence, false);
@@ -236,8 +236,8 @@ mod tests {
         });
     }
 
-    /// An unknown part of a dump on the command socket is missing. The dump is read to its end, so that
-    /// the next one is not `EBUSY`.
+    /// An unknown part of a dump on the command socket is missing. The dump is read to its end, so
+    /// that the next one is not `EBUSY`.
     #[test]
     fn lost_answers_of_a_collected_dump_are_an_overrun() {
         in_netns(|| {

@@ -50,8 +50,8 @@ impl FromStr for Filter {
     ///
     /// # Errors
     ///
-    /// If the text is not a valid filter. The error names the column, what was found there, and what
-    /// was expected.
+    /// If the text is not a valid filter. The error names the column, what was found there, and
+    /// what was expected.
     ///
     /// ```
     /// use ctnetlink::Filter;
@@ -87,9 +87,9 @@ impl FromStr for Ports {
     }
 }
 
-/// How deep parentheses and `not` may be nested. This is more than the levels that an expression may
-/// have (`MAX_LEVELS`), because parentheses around a single criterion do not make a level. Nobody
-/// writes a text with more on purpose, and reading it could exhaust the stack.
+/// How deep parentheses and `not` may be nested. This is more than the levels that an expression
+/// may have (`MAX_LEVELS`), because parentheses around a single criterion do not make a level.
+/// Nobody writes a text with more on purpose, and reading it could exhaust the stack.
 const MAX_NESTING: usize = 128;
 
 struct Parser<'a> {
@@ -280,8 +280,9 @@ impl<'a> Parser<'a> {
             _ => {
                 self.at = start;
                 Err(self.expected(
-                    "a criterion (such as \"udp\", \"ip6\", \"orig dst port 53\", \"reply src 10.0.0.1\", \
-                     \"status set ASSURED\", \"mark 1\" or \"unreplied\"), \"not\" or \"(\"",
+                    "a criterion (such as \"udp\", \"ip6\", \"orig dst port 53\", \
+                     \"reply src 10.0.0.1\", \"status set ASSURED\", \"mark 1\" or \"unreplied\"), \
+                     \"not\" or \"(\"",
                 ))
             }
         }

@@ -131,8 +131,8 @@ fn mistakes_are_pointed_at() {
         ("udp and mark 0x10/0xf", "column 9: mark 0x10 has bits outside its mask 0xf"),
         (
             "udp and\n  orig dest 10.0.0.1",
-            "line 2, column 8: expected \"src\", \"dst\", \"zone\", \"packets\" or \"bytes\", found \
-             \"dest\"\n    orig dest 10.0.0.1\n         ^",
+            "line 2, column 8: expected \"src\", \"dst\", \"zone\", \"packets\" or \"bytes\", \
+             found \"dest\"\n    orig dest 10.0.0.1\n         ^",
         ),
         ("label 128", "column 7: expected a label bit from 0 to 127"),
         ("helper", "column 7: expected a helper's name"),

@@ -4,9 +4,9 @@
 //! only for the few by which no kernel can hide an entry (see [`Trusts`]). This is an optimisation:
 //! every entry that comes is matched again in user space against the whole filter.
 //!
-//! Two plans are made from the same parts. A *dump* uses every criterion of the outermost conjunction
-//! that the kernel can evaluate. In a *flush* the kernel decides alone, so it is all or nothing:
-//! [`flush`] refuses unless every criterion can be expressed and is proved.
+//! Two plans are made from the same parts. A *dump* uses every criterion of the outermost
+//! conjunction that the kernel can evaluate. In a *flush* the kernel decides alone, so it is all or
+//! nothing: [`flush`] refuses unless every criterion can be expressed and is proved.
 
 use std::fmt;
 
@@ -20,10 +20,11 @@ use crate::model::tuple::{Family, answering_type};
 
 /// The dump requests that together bring every entry a filter matches.
 ///
-/// There is more than one if a criterion needs a family and the filter names none (`CTA_FILTER` with
-/// a tuple is `EOPNOTSUPP` for `AF_UNSPEC`), or if alternatives are cheaper one by one. Passes differ
-/// only in what never changes while an entry lives (family, protocol, addresses, ports). So an entry
-/// that two passes bring can be reported by the first one only, and no entry is missed by both.
+/// There is more than one if a criterion needs a family and the filter names none (`CTA_FILTER`
+/// with a tuple is `EOPNOTSUPP` for `AF_UNSPEC`), or if alternatives are cheaper one by one. Passes
+/// differ only in what never changes while an entry lives (family, protocol, addresses, ports). So
+/// an entry that two passes bring can be reported by the first one only, and no entry is missed by
+/// both.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DumpPlan {
     pub(crate) passes: Vec<KernelPart>,
@@ -254,7 +255,8 @@ impl<'t> Builder<'t> {
 }
 
 /// The cost of one walk over the table, and of sending the whole table. Measured on a million
-/// entries: a pass that brings nothing takes about a fifth of the time of one that brings everything.
+/// entries: a pass that brings nothing takes about a fifth of the time of one that brings
+/// everything.
 const WALK: f64 = 1.0;
 const TRANSFER: f64 = 4.0;
 /// A split into alternatives is used only if it costs less than this share of the plan without a
@@ -263,8 +265,8 @@ const WORTH: f64 = 0.8;
 /// No filter is split into more alternatives than this.
 const MOST_ALTERNATIVES: usize = 8;
 
-/// An estimate of the share of a busy table that a part selects. It only serves to compare plans; no
-/// result depends on it.
+/// An estimate of the share of a busy table that a part selects. It only serves to compare plans;
+/// no result depends on it.
 fn share(part: &KernelPart) -> f64 {
     let given = |there: bool, share: f64| if there { share } else { 1.0 };
     let tuple = |t: &TuplePart| {
@@ -305,8 +307,8 @@ impl DumpPlan {
         let mut builder = Builder::new(trusts, Purpose::Dump);
         builder.add_all(&required.criteria);
         let whole = builder.part;
-        // Without the tuples no family is needed, so one pass is enough. It brings more entries, but
-        // it can still cost less than two passes.
+        // Without the tuples no family is needed, so one pass is enough. It brings more entries,
+        // but it can still cost less than two passes.
         let familyless = KernelPart {
             orig: TuplePart::default(),
             reply: TuplePart::default(),
@@ -352,8 +354,8 @@ impl DumpPlan {
 /// One pass for each alternative: the criteria that every match must meet, and those of the
 /// alternative that never change.
 ///
-/// A criterion that can change, such as a mark, must not separate passes. An entry whose mark changes
-/// between two passes could be missed by both, or be reported twice.
+/// A criterion that can change, such as a mark, must not separate passes. An entry whose mark
+/// changes between two passes could be missed by both, or be reported twice.
 fn split(base: &[&Criterion], alternatives: &[Vec<Criterion>], trusts: &Trusts) -> Vec<KernelPart> {
     let mut passes: Vec<KernelPart> = Vec::new();
     for alternative in alternatives {
@@ -365,8 +367,8 @@ fn split(base: &[&Criterion], alternatives: &[Vec<Criterion>], trusts: &Trusts) 
             continue;
         }
         for part in builder.part.per_family() {
-            // Keep only passes that bring something new: an alternative may have nothing left that the
-            // kernel can evaluate, and its pass then brings what all others bring.
+            // Keep only passes that bring something new: an alternative may have nothing left that
+            // the kernel can evaluate, and its pass then brings what all others bring.
             if passes.iter().any(|wider| part.is_within(wider)) {
                 continue;
             }
@@ -377,8 +379,8 @@ fn split(base: &[&Criterion], alternatives: &[Vec<Criterion>], trusts: &Trusts) 
     passes
 }
 
-/// Whether a criterion is about something that never changes while an entry lives: family, protocol,
-/// addresses, ports and ICMP fields.
+/// Whether a criterion is about something that never changes while an entry lives: family,
+/// protocol, addresses, ports and ICMP fields.
 fn never_changes(criterion: &Criterion) -> bool {
     matches!(
         criterion,

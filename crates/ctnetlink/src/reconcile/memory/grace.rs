@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::reconcile::desired::{DesiredState, ServiceKey};
+use crate::reconcile::desired::DesiredState;
+use crate::reconcile::desired::service::ServiceKey;
 use crate::reconcile::rules::Spared;
 use crate::reconcile::scope::Scope;
 
@@ -82,7 +83,7 @@ impl Grace {
 mod tests {
     use super::*;
     use crate::model::protocol::Protocol;
-    use crate::reconcile::desired::Endpoint;
+    use crate::reconcile::desired::service::Endpoint;
     use crate::reconcile::scope::Profile;
     use std::net::IpAddr;
 

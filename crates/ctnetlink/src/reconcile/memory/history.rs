@@ -1,9 +1,11 @@
 //! What earlier desired states left to clean up.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use crate::error::{Error, Result};
 use crate::model::tuple::Family;
-use crate::reconcile::desired::{DesiredState, Frontend, ServicePort};
+use crate::reconcile::desired::DesiredState;
+use crate::reconcile::desired::service::{Frontend, ServiceKey, ServicePort, Unknown};
 use crate::reconcile::rules::{Rules, Spared};
 use crate::reconcile::scope::{Profile, Scope};
 
@@ -27,8 +29,9 @@ use crate::reconcile::scope::{Profile, Scope};
 #[derive(Debug, Clone, Default)]
 pub struct History {
     previous: Option<DesiredState>,
-    /// `strict`: frontends of other states than that one which are not known to be clean.
-    known: BTreeSet<Known>,
+    /// `strict`: frontends of other states than that one which are not known to be clean, with the
+    /// namespace and name of their Service.
+    known: BTreeMap<Known, Owner>,
     /// What was removed in the pass before a re-check that is still to come.
     awaited: BTreeSet<Frontend>,
 }
@@ -41,12 +44,20 @@ struct Known {
     at_node: bool,
 }
 
-fn known(state: &DesiredState) -> impl Iterator<Item = Known> {
+/// Namespace and name of a Service.
+type Owner = (String, String);
+
+fn known(state: &DesiredState) -> impl Iterator<Item = (Known, &ServiceKey)> {
     state.services().iter().flat_map(|service| {
         let own = service.frontends().map(|frontend| Known { frontend, at_node: false });
         let at_node = state.node_frontends(service);
-        own.chain(at_node.map(|frontend| Known { frontend, at_node: true }))
+        let at_node = at_node.map(|frontend| Known { frontend, at_node: true });
+        own.chain(at_node).map(|known| (known, &service.key))
     })
+}
+
+fn owner(key: &ServiceKey) -> Owner {
+    (key.namespace.clone(), key.name.clone())
 }
 
 impl History {
@@ -59,14 +70,23 @@ impl History {
     ///
     /// Not called for a dry run, which cleans nothing.
     pub fn record(&mut self, desired: &DesiredState, succeeded: bool) {
-        self.known = if succeeded { BTreeSet::new() } else { self.not_owned(desired) };
+        let mut known = self.not_owned(desired);
+        if succeeded {
+            // What could not be read may turn out to be deleted in a later state.
+            let unreadable: HashSet<_> = unknown(desired).filter(|u| u.unreadable).collect();
+            let is_unreadable = |(namespace, name): &Owner| {
+                unreadable.iter().any(|u| u.namespace == *namespace && u.name == *name)
+            };
+            known.retain(|_, owner| is_unreadable(owner));
+        }
+        self.known = known;
         self.previous = Some(desired.clone());
     }
 
     /// Takes note of a state that no run was made for: what the last run was about stays, and
     /// `strict` remembers the frontends of both.
     pub(crate) fn postpone(&mut self, desired: &DesiredState) {
-        self.known.extend(known(desired));
+        self.known.extend(known(desired).map(|(known, key)| (known, owner(key))));
     }
 
     /// What a re-check has to judge as removed, besides what the states say.
@@ -87,24 +107,47 @@ impl History {
         }
     }
 
-    /// What earlier states had and this one has not.
-    fn not_owned(&self, desired: &DesiredState) -> BTreeSet<Known> {
-        let previous = self.previous.iter().flat_map(known);
-        let mut all: BTreeSet<_> = self.known.iter().copied().chain(previous).collect();
-        if !all.is_empty() {
-            let live: HashSet<_> = desired.frontends().collect();
-            all.retain(|known| !live.contains(&known.frontend));
+    /// The state of the last run.
+    pub(crate) fn previous(&self) -> Option<&DesiredState> {
+        self.previous.as_ref()
+    }
+
+    /// A state that has lost every Service of the one before is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HalfState`].
+    pub(crate) fn check(&self, desired: &DesiredState) -> Result<()> {
+        match &self.previous {
+            Some(previous) if desired.lost_all_services_of(previous) => Err(Error::HalfState {
+                problem: "it has not one Service, and the state before had some".into(),
+            }),
+            _ => Ok(()),
         }
-        all
+    }
+
+    /// What earlier states had and this one has not.
+    fn not_owned(&self, desired: &DesiredState) -> BTreeMap<Known, Owner> {
+        let live: HashSet<_> = desired.frontends().collect();
+        let is_gone = |known: &Known| !live.contains(&known.frontend);
+        let earlier = self.known.iter().filter(|(known, _)| is_gone(known));
+        let earlier = earlier.map(|(known, owner)| (*known, owner.clone()));
+        let previous = self.previous.iter().flat_map(known).filter(|(known, _)| is_gone(known));
+        earlier.chain(previous.map(|(known, key)| (known, owner(key)))).collect()
     }
 
     /// `strict`: frontends of earlier states that no live service owns. A node port is owned by its
     /// service at whatever address: one that is not the node's any more, or not known to be, is not
-    /// judged.
+    /// judged. Nor is what belongs to a Service that is unknown now.
     fn frontends_removed(&self, desired: &DesiredState) -> BTreeSet<Frontend> {
         let all = self.not_owned(desired);
+        if all.is_empty() {
+            return BTreeSet::new();
+        }
+        let unknown: HashSet<_> =
+            unknown(desired).map(|u| (u.namespace.as_str(), u.name.as_str())).collect();
         let mut node_ports = HashSet::new();
-        if all.iter().any(|known| known.at_node) {
+        if all.keys().any(|known| known.at_node) {
             for service in desired.services() {
                 for family in Family::ALL.into_iter().filter(|family| service.exists_in(*family)) {
                     let port = service.node_port;
@@ -115,7 +158,9 @@ impl History {
         let is_owned = |Known { frontend, at_node }: &Known| {
             *at_node && node_ports.contains(&(frontend.family(), frontend.protocol, frontend.port))
         };
-        all.into_iter().filter(|known| !is_owned(known)).map(|known| known.frontend).collect()
+        let is_unknown = |(namespace, name): &Owner| unknown.contains(&(&**namespace, &**name));
+        let gone = all.iter().filter(|(known, owner)| !is_owned(known) && !is_unknown(owner));
+        gone.map(|(known, _)| known.frontend).collect()
     }
 
     /// `kube-proxy`: frontends (node ports excepted) of service ports that were in the state before
@@ -128,13 +173,23 @@ impl History {
             let exists = |service: &&ServicePort| service.exists_in(family);
             let live = desired.services().iter().filter(exists);
             let live: HashSet<_> = live.map(|service| &service.key).collect();
-            let gone = previous.services().iter().filter(exists).filter(|s| !live.contains(&s.key));
+            // What could not be read is not gone; what is excluded is, for kube-proxy's watches.
+            let unread = |key: &ServiceKey| {
+                let same = |u: &&Unknown| u.namespace == key.namespace && u.name == key.name;
+                unknown(desired).filter(|u| u.unreadable).any(|u| same(&u))
+            };
+            let gone = previous.services().iter().filter(exists);
+            let gone = gone.filter(|s| !live.contains(&s.key) && !unread(&s.key));
             for service in gone {
                 vanished.extend(service.frontends().filter(|f| f.family() == family));
             }
         }
         vanished
     }
+}
+
+fn unknown(desired: &DesiredState) -> impl Iterator<Item = &Unknown> {
+    desired.unknown().iter()
 }
 
 impl Rules {
@@ -153,7 +208,7 @@ impl Rules {
     pub fn new(desired: &DesiredState, history: &History, scope: &Scope) -> Rules {
         let vanished = history.vanished(desired, scope.profile);
         let removed = vanished.iter().chain(history.awaited());
-        Rules::compile(desired, removed, scope, &Spared::default())
+        Rules::compile(desired, removed, scope, &Spared::default(), &BTreeSet::new())
     }
 }
 
@@ -222,7 +277,7 @@ mod tests {
     #[test]
     fn a_node_port_without_a_known_address_is_not_removed() {
         use crate::model::protocol::Protocol;
-        use crate::reconcile::desired::ServiceKey;
+        use crate::reconcile::desired::service::ServiceKey;
         let with = |addresses: &[&str], node_port| {
             let (namespace, name, port_name) = ("ns".into(), "dns".into(), String::new());
             let key = ServiceKey { namespace, name, port_name, protocol: Protocol::UDP };

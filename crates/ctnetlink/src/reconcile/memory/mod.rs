@@ -1,28 +1,37 @@
 //! All that a reconciler remembers, and what it makes of a desired state: pure, with the caller's
 //! clock.
 
+pub(crate) mod comebacks;
+pub(crate) mod evidence;
 pub(crate) mod grace;
 pub(crate) mod history;
 pub(crate) mod schedule;
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use self::comebacks::Comebacks;
+use self::evidence::Evidence;
 use self::grace::Grace;
 use self::history::History;
 use self::schedule::{RunOutcome, Schedule, Work};
 use crate::filter::Filter;
-use crate::reconcile::desired::{DesiredState, Frontend};
+use crate::reconcile::desired::DesiredState;
+use crate::reconcile::desired::service::Frontend;
 use crate::reconcile::rules::Rules;
-use crate::reconcile::rules::change::Affected;
 use crate::reconcile::scope::Scope;
 
-/// What earlier runs have left, in three parts that know nothing of each other.
+/// How long after something went into quarantine a fresh state is asked for.
+const FETCH_AGAIN: Duration = Duration::from_secs(1);
+
+/// What earlier runs have left, in parts that know nothing of each other.
 #[derive(Debug)]
 pub(crate) struct Memory {
     pub(crate) history: History,
     pub(crate) schedule: Schedule,
     pub(crate) grace: Grace,
+    pub(crate) evidence: Evidence,
+    pub(crate) comebacks: Comebacks,
 }
 
 /// What a run has to do.
@@ -37,16 +46,25 @@ pub(crate) struct RunPlan {
     grace: Grace,
     /// Frontends that the change of the state has removed.
     vanished: BTreeSet<Frontend>,
+    pub(crate) comebacks: Comebacks,
 }
 
 impl Memory {
     pub(crate) fn new(schedule: Schedule) -> Memory {
-        Memory { history: History::default(), schedule, grace: Grace::default() }
+        Memory {
+            history: History::default(),
+            schedule,
+            grace: Grace::default(),
+            evidence: Evidence::default(),
+            comebacks: Comebacks::default(),
+        }
     }
 
     /// When there will be something to do without a change of the desired state.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.schedule.due(self.grace.ends)
+        // A state that is fetched now can settle what has been in quarantine for a moment.
+        let fetch = self.evidence.waiting_since().map(|since| since + FETCH_AGAIN);
+        self.schedule.due(self.grace.ends.into_iter().chain(fetch).min())
     }
 
     /// What to do for this state at this moment; everything in any case, or what has to be.
@@ -61,33 +79,43 @@ impl Memory {
         let spared = grace.spared(now);
         let vanished = self.history.vanished(desired, scope.profile);
         let removed = vanished.iter().chain(self.history.awaited());
-        let rules = Rules::compile(desired, removed, scope, &spared);
+        let compile = |given_up: &BTreeSet<Frontend>| {
+            Rules::compile(desired, removed.clone(), scope, &spared, given_up)
+        };
+        let mut comebacks = self.comebacks.clone();
+        let given_up = comebacks.given_up();
+        let mut rules = compile(&given_up);
+        if !given_up.is_empty() {
+            comebacks.forget_changed(&rules, self.schedule.seen());
+            if comebacks.given_up() != given_up {
+                rules = compile(&comebacks.given_up());
+            }
+        }
         let work = match everything {
             true => Work::everything(),
-            false => self.schedule.work(&rules, now),
+            false => self.schedule.work(&rules, self.evidence.settled_by(desired), now),
         };
         let filters = work.at.filters(&rules);
-        RunPlan { rules, work, filters, in_grace: spared.len(), grace, vanished }
+        RunPlan { rules, work, filters, in_grace: spared.len(), grace, vanished, comebacks }
     }
 
-    /// Takes note of what came of a plan: whether nothing failed, and where entries were deleted.
+    /// Takes note of what came of a plan.
     pub(crate) fn settle(
         &mut self,
         desired: &DesiredState,
         plan: RunPlan,
-        succeeded: bool,
-        deleted: Affected,
+        outcome: RunOutcome,
         now: Instant,
     ) {
         let outcome = RunOutcome {
             looked: plan.filters.iter().any(Option::is_some),
-            succeeded,
-            deleted,
             removed: plan.vanished,
+            ..outcome
         };
+        self.evidence.settle(self.history.previous(), desired);
         match plan.work.is_postponed() {
             true => self.history.postpone(desired),
-            false => self.history.record(desired, succeeded),
+            false => self.history.record(desired, outcome.succeeded),
         }
         self.grace = plan.grace;
         self.schedule.done(plan.rules, plan.work, outcome, now);

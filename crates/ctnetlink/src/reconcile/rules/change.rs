@@ -1,9 +1,12 @@
 //! What a change of the rules can have made stale.
 
+use std::net::SocketAddr;
+
 use super::cover::Cover;
-use super::{Backends, FamilyRules, Rules};
+use super::{Backends, FamilyRules, Here, Rules};
 use crate::filter::Filter;
 use crate::model::tuple::Family;
+use crate::reconcile::desired::service::Frontend;
 
 /// Where entries may have become stale that were not before: pure, and of constant size.
 #[derive(Debug, Clone)]
@@ -25,6 +28,14 @@ impl Affected {
     /// Nowhere.
     pub(crate) fn nothing() -> Affected {
         Affected::Frontends([Cover::default(), Cover::default()])
+    }
+
+    /// A look there is a look at this frontend.
+    pub(crate) fn covers(&self, frontend: &Frontend) -> bool {
+        match self {
+            Affected::Everything => true,
+            Affected::Frontends(covers) => covers[frontend.family() as usize].covers(frontend),
+        }
     }
 
     pub(crate) fn is_nothing(&self) -> bool {
@@ -68,9 +79,25 @@ impl Rules {
             if !then.node_addresses.iter().all(|address| now.node_addresses.contains(address)) {
                 return Affected::Everything;
             }
+            if now.published != then.published {
+                return Affected::Everything;
+            }
             now.change_since(then, cover);
         }
         Affected::Frontends(covers)
+    }
+}
+
+impl Rules {
+    /// Both judge entries at this frontend alike.
+    pub(crate) fn is_same_at(&self, before: &Rules, frontend: &Frontend) -> bool {
+        let family = frontend.family();
+        let (now, then) = (self.family(family), before.family(family));
+        match (now.frontends.get(frontend), then.frontends.get(frontend)) {
+            (Some(now), Some(then)) => !now.kept_less_than(Some(then)) && now.served == then.served,
+            (None, None) => true,
+            _ => false,
+        }
     }
 }
 
@@ -92,11 +119,37 @@ impl FamilyRules {
 impl Backends {
     /// Whether an entry that was valid before may not be now.
     fn kept_less_than(&self, before: Option<&Backends>) -> bool {
-        let Some(Backends { valid, served, removed }) = before else { return true };
+        let Some(Backends {
+            valid,
+            extra,
+            stages,
+            served,
+            served_here,
+            node_port,
+            removed,
+            given_up: _,
+        }) = before
+        else {
+            return true;
+        };
         self.removed != *removed
             // While no backend serves nothing is translated, and such entries are stale as soon as
-            // one does.
+            // one does. The same on a node that a `Local` policy keeps from translating.
             || self.served && !served
+            || self.begins_here(*served_here, valid)
+            || self.node_port && !node_port
             || !valid.iter().all(|backend| self.serve(*backend))
+            || !extra.iter().all(|net| self.extra.contains(net))
+            || !stages.iter().all(|stage| self.stages.contains(stage))
+    }
+
+    /// The rules of this node begin to translate, or may: with a `Local` policy that is decided by
+    /// the endpoints of the node, and where those are not known, any new one may be one of them.
+    fn begins_here(&self, before: Here, valid: &[SocketAddr]) -> bool {
+        match self.served_here {
+            Here::NotAsked | Here::No => false,
+            Here::Yes => before != Here::Yes,
+            Here::Unknown => !self.valid.iter().all(|backend| valid.binary_search(backend).is_ok()),
+        }
     }
 }

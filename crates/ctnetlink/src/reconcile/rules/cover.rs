@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use crate::model::flow::Flow;
 use crate::model::protocol::Protocol;
-use crate::reconcile::desired::Frontend;
+use crate::reconcile::desired::published::Published;
+use crate::reconcile::desired::service::Frontend;
 
 /// What a set of frontends has in common, field by field; of constant size.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,14 @@ pub(super) enum Common<T> {
 }
 
 impl<T: PartialEq> Common<T> {
+    fn allows(&self, value: &T) -> bool {
+        match self {
+            Common::None => false,
+            Common::One(one) => one == value,
+            Common::Several => true,
+        }
+    }
+
     fn extend(&mut self, value: T) {
         match self {
             Common::None => *self = Common::One(value),
@@ -51,16 +60,36 @@ impl Cover {
         self.extend(&Frontend { address: orig.ip(), port: orig.port(), protocol: flow.protocol() });
     }
 
-    pub(super) fn extend(&mut self, frontend: &Frontend) {
+    pub(crate) fn extend(&mut self, frontend: &Frontend) {
         self.protocol.extend(frontend.protocol);
         self.address.extend(frontend.address);
         self.port.extend(frontend.port);
+    }
+
+    /// The frontends of published ports.
+    pub(super) fn extend_published(&mut self, published: &Published) {
+        self.protocol.extend(published.protocol);
+        match &published.addresses[..] {
+            [net] if net.prefix_len() == net.max_prefix_len() => self.address.extend(net.addr()),
+            _ => self.address = Common::Several,
+        }
+        match published.host_ports.start() == published.host_ports.end() {
+            true => self.port.extend(*published.host_ports.start()),
+            false => self.port = Common::Several,
+        }
     }
 
     pub(super) fn extend_any_address(&mut self, protocol: Protocol, port: u16) {
         self.protocol.extend(protocol);
         self.address = Common::Several;
         self.port.extend(port);
+    }
+
+    /// A look at what is in common is a look at this frontend.
+    pub(super) fn covers(&self, frontend: &Frontend) -> bool {
+        self.protocol.allows(&frontend.protocol)
+            && self.address.allows(&frontend.address)
+            && self.port.allows(&frontend.port)
     }
 
     /// No frontend at all.

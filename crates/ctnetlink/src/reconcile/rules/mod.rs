@@ -7,17 +7,22 @@
 pub(crate) mod change;
 pub(crate) mod cover;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
 
 use self::cover::{Common, Cover};
 use crate::filter::Filter;
 use crate::model::flow::Flow;
 use crate::model::protocol::Protocol;
+use crate::model::status::Status;
 use crate::model::tuple::Family;
-use crate::reconcile::desired::{DesiredState, Endpoint, Frontend, ServiceKey, ServicePort};
-use crate::reconcile::scope::{Profile, Scope};
+use crate::reconcile::desired::DesiredState;
+use crate::reconcile::desired::published::Published;
+use crate::reconcile::desired::service::{Endpoint, Frontend, ServiceKey, ServicePort};
+use crate::reconcile::scope::{Profile, Scope, Zones};
 
 /// Why an entry is stale. The order is the order of the tests.
 ///
@@ -68,17 +73,36 @@ impl fmt::Display for Reason {
 /// # fn f(rules: &ctnetlink::Rules, flow: ctnetlink::FlowRef<'_>) {
 /// use ctnetlink::Verdict;
 /// match rules.verdict(&flow) {
-///     Verdict::Keep => {}
 ///     Verdict::Stale(reason) => println!("{reason}: {flow}"),
+///     Verdict::Suspect(reason) => println!("{reason}, if it is still unanswered soon: {flow}"),
+///     _ => {}
 /// }
 /// # }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Verdict {
     /// Healthy, or none of our business.
     Keep,
     /// To be removed.
     Stale(Reason),
+    /// To be removed if the same entry is still unanswered a moment later: an untranslated entry to
+    /// an external or load-balancer IP that is the node's own. Either it is a host service's, which
+    /// will answer, or it was made before the rules existed and will never be answered.
+    Suspect(Reason),
+}
+
+/// A verdict, with what a report wants to know of entries that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    Keep,
+    Stale(Reason),
+    Suspect(Reason),
+    /// It would be stale or suspect, but its zone is not looked at.
+    OtherZone,
+    /// It is untranslated at an address of the node where nothing translates: deleting it again and
+    /// again has not helped.
+    GivenUp,
 }
 
 /// The compiled rules of one run.
@@ -110,8 +134,10 @@ struct FamilyRules {
     frontends: HashMap<Frontend, Backends>,
     /// `kube-proxy` only: node ports, which there match whatever the address.
     node_ports: HashMap<(Protocol, u16), Backends>,
-    /// `strict` only: an untranslated flow to one of these is a host service's.
+    /// `strict` only: an untranslated flow to one of these may be a host service's.
     node_addresses: Vec<IpAddr>,
+    /// Ports of containers, published and no longer published.
+    published: Vec<Published>,
 }
 
 /// The endpoints of a frontend whose flows are valid.
@@ -119,10 +145,35 @@ struct FamilyRules {
 struct Backends {
     /// Those that serve and those in their grace time, sorted.
     valid: Vec<SocketAddr>,
+    /// Valid addresses that no service lists, on any port.
+    extra: Vec<IpNet>,
+    /// The cluster IP frontends of the same service ports: one stage of a chain, from which another
+    /// translator goes on.
+    stages: Vec<SocketAddr>,
     /// Some of them serve, so that the rules of the packet filter translate.
     served: bool,
+    /// The rules of this node translate, as far as a `Local` traffic policy lets them: what is known
+    /// of its own endpoints.
+    served_here: Here,
+    /// It is a node port of a live service, at which no host service can be.
+    node_port: bool,
     /// No live service owns the frontend.
     removed: bool,
+    /// Nothing translates here: untranslated entries at this address come back whenever they are
+    /// deleted.
+    given_up: bool,
+}
+
+/// Whether a service is served by endpoints of this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Here {
+    /// No policy asks.
+    #[default]
+    NotAsked,
+    No,
+    Yes,
+    /// A `Local` policy asks, and which endpoints are on this node is not known.
+    Unknown,
 }
 
 /// Endpoints whose flows are kept although they do not serve, by service port.
@@ -143,17 +194,21 @@ impl Spared {
 struct Entry {
     frontend: Frontend,
     backend: SocketAddr,
+    zone: u16,
+    /// Packets of both directions were seen.
+    answered: bool,
 }
 
 impl Rules {
     /// Compiles the rules for a desired state. `removed` are frontends that are removed unless a
     /// live service owns them; `spared` are endpoints whose flows are kept although they do not
-    /// serve.
+    /// serve; at the frontends in `given_up` nothing translates.
     pub(crate) fn compile<'f>(
         desired: &DesiredState,
         removed: impl Iterator<Item = &'f Frontend>,
         scope: &Scope,
         spared: &Spared,
+        given_up: &BTreeSet<Frontend>,
     ) -> Rules {
         let mut rules = Rules {
             scope: scope.clone(),
@@ -173,10 +228,20 @@ impl Rules {
             let backends = Backends { removed: true, ..Backends::default() };
             rules.family_mut(frontend.family()).frontends.entry(*frontend).or_insert(backends);
         }
+        rules.add_published(desired);
+        rules.forget_unknown(desired);
+        for frontend in given_up {
+            let rules = rules.family_mut(frontend.family());
+            if let Some(backends) = rules.frontends.get_mut(frontend) {
+                backends.given_up = true;
+            }
+        }
         for family in [&mut rules.ipv4, &mut rules.ipv6] {
             for backends in family.frontends.values_mut().chain(family.node_ports.values_mut()) {
-                backends.valid.sort_unstable();
-                backends.valid.dedup();
+                for addresses in [&mut backends.valid, &mut backends.stages] {
+                    addresses.sort_unstable();
+                    addresses.dedup();
+                }
             }
         }
         rules
@@ -184,15 +249,19 @@ impl Rules {
 
     fn fill_strict(&mut self, desired: &DesiredState, spared: &Spared) {
         for service in self.in_scope(desired) {
-            for frontend in service.frontends().chain(desired.node_frontends(service)) {
+            let own = service.frontends().map(|frontend| (frontend, false));
+            let at_node = desired.node_frontends(service).map(|frontend| (frontend, true));
+            for (frontend, node_port) in own.chain(at_node) {
                 let family = frontend.family();
                 let backends = self.family_mut(family).frontends.entry(frontend).or_default();
                 backends.extend(service, family, Profile::Strict, spared);
+                backends.node_port |= node_port;
+                backends.add_stages(service, &frontend);
             }
             // A node port nobody can find is not judged, and the report has to say so.
             let judged = |family| {
                 !service.exists_in(family)
-                    || desired.node_addresses().iter().any(|a| Family::of(*a) == family)
+                    || desired.node_port_addresses().iter().any(|a| Family::of(*a) == family)
             };
             if service.node_port.is_some() && !Family::ALL.into_iter().all(judged) {
                 self.node_ports_judged = false;
@@ -200,6 +269,38 @@ impl Rules {
         }
         for address in desired.node_addresses() {
             self.family_mut(Family::of(*address)).node_addresses.push(*address);
+        }
+        for (frontend, extra) in desired.extra_backends() {
+            let rules = self.family_mut(frontend.family());
+            if let Some(backends) = rules.frontends.get_mut(frontend) {
+                backends.extra.extend(extra);
+            }
+        }
+    }
+
+    fn add_published(&mut self, desired: &DesiredState) {
+        let protocols = self.scope.protocols.clone();
+        for published in desired.published().iter().filter(|p| protocols.contains(&p.protocol)) {
+            let rules = self.family_mut(Family::of(published.container));
+            rules.published.push(published.clone());
+        }
+    }
+
+    /// What is unknown beats what is shared and what is removed: nothing is judged there.
+    fn forget_unknown(&mut self, desired: &DesiredState) {
+        let strict = self.scope.profile == Profile::Strict;
+        for unknown in desired.unknown().iter().filter(|unknown| strict || unknown.unreadable) {
+            for service in &unknown.services {
+                for frontend in service.frontends().chain(desired.node_frontends(service)) {
+                    self.family_mut(frontend.family()).frontends.remove(&frontend);
+                }
+                if let Some(port) = service.node_port {
+                    for family in Family::ALL {
+                        let key = (service.key.protocol, port);
+                        self.family_mut(family).node_ports.remove(&key);
+                    }
+                }
+            }
         }
     }
 
@@ -253,24 +354,40 @@ impl Rules {
 
     /// Judges one entry. Time is at most logarithmic in the number of services and backends.
     pub fn verdict<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> Verdict {
-        if !self.scope.protocols.contains(&flow.protocol()) {
-            return Verdict::Keep;
+        match self.judge(flow) {
+            Judgement::Stale(reason) => Verdict::Stale(reason),
+            Judgement::Suspect(reason) => Verdict::Suspect(reason),
+            Judgement::Keep | Judgement::OtherZone | Judgement::GivenUp => Verdict::Keep,
         }
-        if self.scope.zones.as_ref().is_some_and(|zones| !zones.contains(&flow.zone())) {
-            return Verdict::Keep;
+    }
+
+    /// [`verdict`](Rules::verdict), with what a report wants to know.
+    pub(crate) fn judge<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> Judgement {
+        if !self.scope.protocols.contains(&flow.protocol()) {
+            return Judgement::Keep;
         }
         let orig = flow.orig().destination();
         let reply = flow.reply().source();
         let entry = Entry {
             frontend: Frontend::new(orig.ip(), orig.port(), flow.protocol()),
             backend: SocketAddr::new(reply.ip().to_canonical(), reply.port()),
+            zone: flow.zone(),
+            answered: flow.status().contains(Status::SEEN_REPLY),
         };
+        let Scope { profile, zones, .. } = &self.scope;
         let rules = self.family(flow.family());
-        let stale = match self.scope.profile {
-            Profile::Strict => rules.strict(&entry),
+        let judgement = match profile {
+            Profile::Strict => rules.strict(&entry, zones),
             Profile::KubeProxy => rules.kube_proxy(&entry),
         };
-        stale.map_or(Verdict::Keep, Verdict::Stale)
+        match judgement {
+            Judgement::Stale(_) | Judgement::Suspect(_)
+                if !zones.looks_at(entry.zone, *profile) =>
+            {
+                Judgement::OtherZone
+            }
+            judgement => judgement,
+        }
     }
 
     /// The narrowest filter that lets every entry through that could be stale in this family;
@@ -283,6 +400,9 @@ impl Rules {
         }
         for (protocol, port) in rules.node_ports.keys() {
             cover.extend_any_address(*protocol, *port);
+        }
+        for published in &rules.published {
+            cover.extend_published(published);
         }
         self.filter_of(family, &cover)
     }
@@ -323,34 +443,105 @@ impl Rules {
         self.node_ports_judged
     }
 
-    /// Frontends that some rule is about.
+    /// Frontends that some rule is about; a range of published ports counts as one.
     pub fn frontends(&self) -> usize {
-        [&self.ipv4, &self.ipv6].map(|f| f.frontends.len() + f.node_ports.len()).iter().sum()
+        let of = |f: &FamilyRules| f.frontends.len() + f.node_ports.len() + f.published.len();
+        of(&self.ipv4) + of(&self.ipv6)
     }
 }
 
 impl FamilyRules {
-    fn strict(&self, entry: &Entry) -> Option<Reason> {
-        let backends = self.frontends.get(&entry.frontend)?;
-        if backends.removed {
-            return (!entry.untranslated()).then_some(Reason::FrontendRemoved);
+    fn strict(&self, entry: &Entry, zones: &Zones) -> Judgement {
+        match self.frontends.get(&entry.frontend) {
+            Some(backends) => self.at_frontend(backends, entry, zones),
+            None => self.at_published_port(entry),
         }
-        if backends.serve(entry.backend) {
-            return None;
-        }
-        if entry.untranslated() && self.node_addresses.contains(&entry.frontend.address) {
-            return None;
-        }
-        Some(backends.reason(entry))
     }
 
-    fn kube_proxy(&self, entry: &Entry) -> Option<Reason> {
+    fn at_frontend(&self, backends: &Backends, entry: &Entry, zones: &Zones) -> Judgement {
+        if backends.removed {
+            return match entry.untranslated() {
+                true => Judgement::Keep,
+                false => Judgement::Stale(Reason::FrontendRemoved),
+            };
+        }
+        if backends.serve(entry.backend) {
+            return Judgement::Keep;
+        }
+        if entry.untranslated() {
+            return self.untranslated(backends, entry, zones);
+        }
+        if backends.stages.binary_search(&entry.backend).is_ok() {
+            return Judgement::Keep;
+        }
+        Judgement::Stale(backends.reason(entry))
+    }
+
+    /// The entry leads to the frontend itself: nothing has translated it.
+    fn untranslated(&self, backends: &Backends, entry: &Entry, zones: &Zones) -> Judgement {
+        let stale = Judgement::Stale(Reason::NotTranslated);
+        // In another zone it is a stage of another datapath, unless the caller knows better.
+        if entry.zone != 0 && !zones.names(entry.zone) {
+            return Judgement::Keep;
+        }
+        if !self.node_addresses.contains(&entry.frontend.address) && !backends.node_port {
+            return stale;
+        }
+        // From here on the address is the node's own. Nothing would translate it:
+        if !backends.served {
+            return Judgement::Keep;
+        }
+        if backends.given_up {
+            return Judgement::GivenUp;
+        }
+        // A client was faster than the rules, and would be black-holed forever (kubernetes#98305).
+        if backends.node_port {
+            return stale;
+        }
+        // A host service at an external or load-balancer IP of the node (kubernetes#129982).
+        if entry.answered {
+            return Judgement::Keep;
+        }
+        Judgement::Suspect(Reason::NotTranslated)
+    }
+
+    /// A container's port that is published decides; one that was says only who has to go.
+    fn at_published_port(&self, entry: &Entry) -> Judgement {
+        let mut here = self.published.iter().filter(|p| p.is_at(&entry.frontend)).peekable();
+        if here.peek().is_none() {
+            return Judgement::Keep;
+        }
+        let (mut published, mut leads_elsewhere) = (false, Reason::BackendGone);
+        let mut torn_down = false;
+        for port in here {
+            let own = port.container == entry.backend.ip();
+            match port.torn_down {
+                false if port.backend(&entry.frontend) == entry.backend => return Judgement::Keep,
+                false => published = true,
+                true => torn_down |= own,
+            }
+            if own {
+                leads_elsewhere = Reason::BackendPortChanged;
+            }
+        }
+        match (entry.untranslated(), published, torn_down) {
+            (true, _, _) => Judgement::Stale(Reason::NotTranslated),
+            (false, true, _) => Judgement::Stale(leads_elsewhere),
+            (false, false, true) => Judgement::Stale(Reason::FrontendRemoved),
+            (false, false, false) => Judgement::Keep,
+        }
+    }
+
+    fn kube_proxy(&self, entry: &Entry) -> Judgement {
         let by_address = self.frontends.get(&entry.frontend);
         let by_node_port = self.node_ports.get(&(entry.frontend.protocol, entry.frontend.port));
         // The second arm also runs when the first looked and found the entry valid.
-        let failed =
-            by_address.into_iter().chain(by_node_port).find(|b| !b.serve(entry.backend))?;
-        Some(failed.reason(entry))
+        let failed = by_address.into_iter().chain(by_node_port).find(|b| !b.serve(entry.backend));
+        match failed {
+            Some(backends) => Judgement::Stale(backends.reason(entry)),
+            None if by_address.is_none() && by_node_port.is_none() => self.at_published_port(entry),
+            None => Judgement::Keep,
+        }
     }
 }
 
@@ -361,14 +552,29 @@ impl Backends {
         for endpoint in service.endpoints.iter().filter(own) {
             let serves = profile.serves(endpoint);
             self.served |= serves;
+            if service.local_traffic && serves {
+                self.served_here = self.served_here.or(match endpoint.local {
+                    Some(true) => Here::Yes,
+                    Some(false) => Here::No,
+                    None => Here::Unknown,
+                });
+            }
             if serves || spared.contains(&service.key, endpoint.address) {
                 self.valid.push(endpoint.address);
             }
         }
     }
 
+    /// The cluster IPs of the service, as what a load-balancer IP may lead to in another zone.
+    fn add_stages(&mut self, service: &ServicePort, frontend: &Frontend) {
+        let addresses = service.cluster_ips.iter().map(|ip| SocketAddr::new(*ip, service.port));
+        let own = SocketAddr::new(frontend.address, frontend.port);
+        self.stages.extend(addresses.filter(|stage| *stage != own));
+    }
+
     fn serve(&self, backend: SocketAddr) -> bool {
         self.valid.binary_search(&backend).is_ok()
+            || self.extra.iter().any(|net| net.contains(&backend.ip()))
     }
 
     /// Why a backend that does not serve is stale.
@@ -384,6 +590,16 @@ impl Backends {
             Reason::BackendPortChanged
         } else {
             Reason::BackendGone
+        }
+    }
+}
+
+impl Here {
+    fn or(self, other: Here) -> Here {
+        match (self, other) {
+            (Here::Yes, _) | (_, Here::Yes) => Here::Yes,
+            (Here::Unknown, _) | (_, Here::Unknown) => Here::Unknown,
+            _ => Here::No,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::change::Affected;
 use super::tests::{GONE, KEEP, PORT, REMOVED, UNTRANSLATED, rules, scope};
 use super::*;
 use crate::model::sample::Sample;
-use crate::reconcile::desired::ServiceKey;
+use crate::reconcile::desired::service::ServiceKey;
 use crate::reconcile::memory::history::History;
 
 // Drawn from pools so small that they keep meeting.
@@ -57,7 +57,7 @@ prop_compose! {
         service.load_balancer_ips = v6.1;
         service.endpoints = endpoints
             .into_iter()
-            .map(|(address, serving, ready)| Endpoint { address, serving, ready })
+            .map(|(address, serving, ready)| Endpoint { serving, ready, ..Endpoint::new(address) })
             .collect();
         service
     }
@@ -68,21 +68,37 @@ prop_compose! {
         services in prop::collection::vec(any_service(), 0..5),
         nodes in prop::collection::vec(any::<bool>().prop_flat_map(any_address), 0..3),
     ) -> DesiredState {
-        let builder = services.into_iter().fold(DesiredState::builder(), crate::reconcile::desired::DesiredStateBuilder::service);
+        let builder = services.into_iter().fold(DesiredState::builder(), crate::reconcile::desired::builder::DesiredStateBuilder::service);
         builder.node_addresses(nodes).build().unwrap()
     }
 }
 
 fn any_entry() -> impl Strategy<Value = Sample> {
     let ends = any::<bool>().prop_flat_map(|v6| (any_socket(v6), any_socket(v6)));
-    (ends, any_protocol(), 0u16..3).prop_map(|((frontend, backend), protocol, zone)| {
-        Sample::udp(&frontend.to_string(), &backend.to_string()).protocol(protocol).zone(zone)
-    })
+    let zone = prop_oneof![3 => Just(0), 1 => 1u16..3];
+    (ends, any_protocol(), zone, any::<bool>()).prop_map(
+        |((frontend, backend), protocol, zone, answered)| {
+            let sample = Sample::udp(&frontend.to_string(), &backend.to_string());
+            Sample { answered, ..sample.protocol(protocol).zone(zone) }
+        },
+    )
 }
 
-/// Section 7 of kube-proxy.md, sentence by sentence, over plain lists; but that a node port is owned by
-/// its live service at whatever address.
-fn naive_strict(desired: &DesiredState, previous: &DesiredState, e: &Sample) -> Verdict {
+/// The rule of `strict`, sentence by sentence, over plain lists (docs/stale-entries.md).
+fn naive_strict(
+    desired: &DesiredState,
+    previous: &DesiredState,
+    zones: &Zones,
+    e: &Sample,
+) -> Verdict {
+    let (looked_at, named) = match zones {
+        Zones::Default => (e.zone == 0, false),
+        Zones::All => (true, false),
+        Zones::Only(some) => (some.contains(&e.zone), some.contains(&e.zone)),
+    };
+    if !looked_at {
+        return KEEP;
+    }
     let v6 = e.frontend.is_ipv6();
     let exists = |s: &ServicePort| {
         s.key.protocol == e.protocol && s.cluster_ips.iter().any(|a| a.is_ipv6() == v6)
@@ -114,7 +130,26 @@ fn naive_strict(desired: &DesiredState, previous: &DesiredState, e: &Sample) -> 
     if backends.contains(&e.backend) {
         KEEP
     } else if untranslated {
-        if desired.node_addresses().contains(&e.frontend.ip()) { KEEP } else { UNTRANSLATED }
+        let is_node_port = owners.iter().any(|s| node(desired) && has_port(s));
+        if e.zone != 0 && !named {
+            KEEP
+        } else if !node(desired) {
+            UNTRANSLATED
+        } else if !backends.iter().any(|b| b.is_ipv6() == v6) {
+            KEEP
+        } else if is_node_port {
+            UNTRANSLATED
+        } else if e.answered {
+            KEEP
+        } else {
+            Verdict::Suspect(Reason::NotTranslated)
+        }
+    } else if owners
+        .iter()
+        .flat_map(|s| s.cluster_ips.iter().map(|ip| SocketAddr::new(*ip, s.port)))
+        .any(|stage| stage != e.frontend && stage == e.backend)
+    {
+        KEEP
     } else if backends.iter().any(|b| b.ip() == e.backend.ip()) {
         PORT
     } else {
@@ -237,15 +272,17 @@ proptest! {
     fn verdicts_equal_the_naive_transcriptions(
         desired in any_state(),
         previous in any_state(),
+        zones in prop_oneof![Just(Zones::Default), Just(Zones::All), Just(Zones::Only(vec![0, 1]))],
         entries in prop::collection::vec(any_entry(), 64),
     ) {
         let history = History::after(previous.clone());
-        let both = Scope { protocols: vec![Protocol::UDP, Protocol::TCP], ..Scope::default() };
+        let protocols = vec![Protocol::UDP, Protocol::TCP];
+        let both = Scope { protocols, zones: zones.clone(), ..Scope::default() };
         let strict = Rules::new(&desired, &history, &both);
         let kube_proxy = Rules::new(&desired, &history, &scope(Profile::KubeProxy));
         for entry in entries {
             let flow = entry.flow();
-            let expected = naive_strict(&desired, &previous, &entry);
+            let expected = naive_strict(&desired, &previous, &zones, &entry);
             prop_assert_eq!(strict.verdict(&flow), expected, "strict {:?}", entry);
             let expected = naive_kube_proxy(&desired, &previous, &entry);
             prop_assert_eq!(kube_proxy.verdict(&flow), expected, "kube-proxy {:?}", entry);

@@ -3,7 +3,10 @@
 use super::change::Affected;
 use super::*;
 use crate::model::sample::Sample;
-use crate::reconcile::desired::ServiceKey;
+use crate::reconcile::desired::builder::DesiredStateBuilder;
+use crate::reconcile::desired::published::HostAddresses;
+use crate::reconcile::desired::service::ServiceKey;
+use crate::reconcile::desired::service::Unknown;
 use crate::reconcile::memory::grace::Grace;
 use crate::reconcile::memory::history::History;
 use crate::reconcile::scope::Scope;
@@ -50,9 +53,10 @@ fn kube_services() -> Vec<ServicePort> {
 }
 
 fn state(services: Vec<ServicePort>, node_addresses: &[&str]) -> DesiredState {
-    let builder = services
-        .into_iter()
-        .fold(DesiredState::builder(), crate::reconcile::desired::DesiredStateBuilder::service);
+    let builder = services.into_iter().fold(
+        DesiredState::builder(),
+        crate::reconcile::desired::builder::DesiredStateBuilder::service,
+    );
     builder.node_addresses(node_addresses.iter().map(|text| ip(text))).build().unwrap()
 }
 
@@ -140,17 +144,191 @@ fn other_protocols_are_opt_in() {
     assert_eq!(rules.verdict(&sample.protocol(Protocol::SCTP).flow()), GONE);
 }
 
+/// One live flow through OVN has entries in zones 0, 12 and 64001 (ovn-kubernetes#2829).
 #[test]
-fn zones_are_all_unless_chosen() {
+fn only_the_default_zone_is_judged_unless_others_are_named() {
     let desired = state(kube_services(), &[]);
-    let sample = Sample::udp("1.2.3.4:8000", "10.240.2.6:9090");
-    let all = rules(Profile::Strict, &desired);
-    assert_eq!(all.verdict(&sample.zone(7).flow()), GONE);
-    let scope = Scope { zones: Some(vec![0, 9]), ..Scope::default() };
-    let some = Rules::new(&desired, &History::default(), &scope);
-    assert_eq!(some.verdict(&sample.flow()), GONE);
-    assert_eq!(some.verdict(&sample.zone(9).flow()), GONE);
-    assert_eq!(some.verdict(&sample.zone(7).flow()), KEEP);
+    let stale = Sample::udp("1.2.3.4:8000", "10.240.2.6:9090");
+    let untranslated = Sample::udp("1.2.3.4:8000", "1.2.3.4:8000");
+    let with = |profile, zones| {
+        let scope = Scope { profile, zones, ..Scope::default() };
+        Rules::new(&desired, &History::default(), &scope)
+    };
+    let default = with(Profile::Strict, Zones::Default);
+    assert_eq!(default.verdict(&stale.flow()), GONE);
+    assert_eq!(default.verdict(&stale.zone(12).flow()), KEEP);
+    assert_eq!(default.judge(&stale.zone(12).flow()), Judgement::OtherZone);
+    let all = with(Profile::Strict, Zones::All);
+    assert_eq!(all.verdict(&stale.zone(64001).flow()), GONE);
+    assert_eq!(all.verdict(&untranslated.flow()), UNTRANSLATED);
+    assert_eq!(all.verdict(&untranslated.zone(64001).flow()), KEEP, "a stage of another datapath");
+    let some = with(Profile::Strict, Zones::Only(vec![0, 9]));
+    for zone in [0, 9] {
+        assert_eq!(some.verdict(&stale.zone(zone).flow()), GONE);
+        assert_eq!(some.verdict(&untranslated.zone(zone).flow()), UNTRANSLATED, "it was named");
+    }
+    assert_eq!(some.verdict(&stale.zone(7).flow()), KEEP);
+    let kube_proxy = with(Profile::KubeProxy, Zones::Default);
+    assert_eq!(kube_proxy.verdict(&stale.zone(7).flow()), GONE, "it looks at all");
+}
+
+/// Load-balancer IP to cluster IP in one zone, cluster IP to pod in another: a chain of healthy
+/// entries.
+#[test]
+fn a_stage_of_a_chain_lives() {
+    let rules = rules(Profile::Strict, &state(kube_services(), &[]));
+    check(&rules, KEEP, "1.2.3.4:8000", "172.30.1.1:8000");
+    check(&rules, GONE, "1.2.3.4:8000", "172.30.1.1:8001");
+    check(&rules, GONE, "172.30.1.1:8000", "1.2.3.4:8000");
+}
+
+#[test]
+fn what_another_translates_first_is_valid_if_it_is_said() {
+    let vip = Frontend::new(ip("172.30.1.1"), 8000, Protocol::UDP);
+    let build = |extra: &[&str]| {
+        let builder =
+            kube_services().into_iter().fold(DesiredState::builder(), DesiredStateBuilder::service);
+        builder.extra_backends(vip, extra.iter().map(|net| net.parse().unwrap())).build().unwrap()
+    };
+    let said = rules(Profile::Strict, &build(&["169.254.20.10/32", "198.51.100.0/24"]));
+    check(&said, KEEP, "172.30.1.1:8000", "169.254.20.10:53");
+    check(&said, KEEP, "172.30.1.1:8000", "198.51.100.7:1");
+    check(&said, GONE, "172.30.1.1:8000", "169.254.20.11:53");
+    check(&said, GONE, "1.2.3.4:8000", "169.254.20.10:53");
+    let no_more = rules(Profile::Strict, &build(&[]));
+    assert!(!no_more.change_since(&said).is_nothing(), "it is no longer valid");
+}
+
+/// What is excluded or cannot be read is nobody's to judge, even where it is shared or removed.
+#[test]
+fn unknown_beats_shared_and_removed() {
+    let known = service("a", Protocol::UDP, 8000, &[at("10.0.1.1:1").into()]);
+    let with = |services: Vec<ServicePort>, unreadable| {
+        let mut unknown = Unknown::new("default", "b");
+        unknown.services = vec![service("b", Protocol::UDP, 8000, &[])];
+        unknown.unreadable = unreadable;
+        let builder =
+            services.into_iter().fold(DesiredState::builder(), DesiredStateBuilder::service);
+        builder.unknown(unknown).build().unwrap()
+    };
+    for unreadable in [false, true] {
+        let shared = rules(Profile::Strict, &with(vec![known.clone()], unreadable));
+        check(&shared, KEEP, "172.30.1.1:8000", "10.9.9.9:1");
+        let history = History::after(state(vec![known.clone()], &[]));
+        let scope = scope(Profile::Strict);
+        let removed = Rules::new(&with(vec![], unreadable), &history, &scope);
+        check(&removed, KEEP, "172.30.1.1:8000", "10.0.1.1:1");
+    }
+    let excluded = rules(Profile::KubeProxy, &with(vec![known.clone()], false));
+    check(&excluded, GONE, "172.30.1.1:8000", "10.9.9.9:1");
+    let unreadable = rules(Profile::KubeProxy, &with(vec![known], true));
+    check(&unreadable, KEEP, "172.30.1.1:8000", "10.9.9.9:1");
+}
+
+/// A Service that cannot be read for a while is not removed, and is when it really goes.
+#[test]
+fn what_cannot_be_read_is_cleaned_when_it_is_gone() {
+    let web = service("web", Protocol::UDP, 8000, &[at("10.0.1.1:1").into()]);
+    let mut unknown = Unknown::new(&*web.key.namespace, &*web.key.name);
+    unknown.unreadable = true;
+    let unreadable = DesiredState::builder().unknown(unknown).build().unwrap();
+    let gone = DesiredState::default();
+    let mut history = History::after(state(vec![web], &[]));
+    let scope = scope(Profile::Strict);
+    let during = Rules::new(&unreadable, &history, &scope);
+    check(&during, KEEP, "172.30.1.1:8000", "10.0.1.1:1");
+    history.record(&unreadable, true);
+    let after = Rules::new(&gone, &history, &scope);
+    check(&after, REMOVED, "172.30.1.1:8000", "10.0.1.1:1");
+}
+
+/// {here, there} -> {there} -> an untranslated entry -> {there, new}: with a `Local` policy the node
+/// translates only while one of its own endpoints serves.
+#[test]
+fn a_local_policy_that_begins_to_serve_here_is_a_change() {
+    let with = |endpoints: &[(&str, Option<bool>)]| {
+        let endpoints: Vec<_> = endpoints
+            .iter()
+            .map(|(address, local)| Endpoint { local: *local, ..Endpoint::from(at(address)) })
+            .collect();
+        let mut local = service("local", Protocol::UDP, 8000, &endpoints);
+        local.local_traffic = true;
+        rules(Profile::Strict, &state(vec![local], &[]))
+    };
+    let (there, here) = (("10.0.2.1:1", Some(false)), ("10.0.1.1:1", Some(true)));
+    let elsewhere = with(&[there]);
+    check(&elsewhere, KEEP, "172.30.1.1:8000", "10.0.2.1:1");
+    assert!(!with(&[there, here]).change_since(&elsewhere).is_nothing());
+    assert!(with(&[there, here]).change_since(&with(&[there, here])).is_nothing());
+    assert!(with(&[there, ("10.0.2.2:1", Some(false))]).change_since(&elsewhere).is_nothing());
+    // Who does not know the node looks whenever there is a new endpoint.
+    let unknown = with(&[("10.0.2.1:1", None)]);
+    let more = with(&[("10.0.2.1:1", None), ("10.0.1.1:1", None)]);
+    assert!(!more.change_since(&unknown).is_nothing());
+    assert!(unknown.change_since(&unknown).is_nothing());
+}
+
+fn published(build: impl Fn(DesiredStateBuilder) -> DesiredStateBuilder) -> Rules {
+    let host = [ip("192.0.2.5"), ip("2001:db8::5")];
+    let desired = build(DesiredState::builder().node_addresses(host)).build().unwrap();
+    rules(Profile::Strict, &desired)
+}
+
+#[test]
+fn ports_published_without_kubernetes() {
+    let container = ip("10.88.0.7");
+    let any = published(|b| {
+        b.published(Protocol::UDP, 8000..=8099, HostAddresses::AnyLocal, container, 5000..=5099)
+    });
+    check(&any, KEEP, "192.0.2.5:8003", "10.88.0.7:5003");
+    check(&any, KEEP, "127.0.0.1:8099", "10.88.0.7:5099");
+    check(&any, PORT, "192.0.2.5:8003", "10.88.0.7:5004");
+    check(&any, GONE, "192.0.2.5:8003", "10.88.0.6:5003");
+    check(&any, UNTRANSLATED, "192.0.2.5:8003", "192.0.2.5:8003");
+    check(&any, KEEP, "192.0.2.5:8100", "10.88.0.6:5003");
+    // The container's own flow to such a port number of somebody else.
+    check(&any, KEEP, "198.51.100.1:8003", "198.51.100.1:8003");
+    check(&any, KEEP, "[2001:db8::5]:8003", "[fd00::9]:5003");
+
+    let gone = published(|b| {
+        b.unpublished(Protocol::UDP, 8000..=8099, HostAddresses::AnyLocal, container)
+    });
+    check(&gone, REMOVED, "192.0.2.5:8003", "10.88.0.7:5003");
+    check(&gone, UNTRANSLATED, "192.0.2.5:8003", "192.0.2.5:8003");
+    check(&gone, KEEP, "192.0.2.5:8003", "10.88.0.6:5003");
+    let moved = published(|b| {
+        let b = b.unpublished(Protocol::UDP, 8000..=8099, HostAddresses::AnyLocal, container);
+        b.published(Protocol::UDP, 8003..=8003, ip("192.0.2.5"), ip("10.88.0.8"), 53..=53)
+    });
+    check(&moved, KEEP, "192.0.2.5:8003", "10.88.0.8:53");
+    check(&moved, GONE, "192.0.2.5:8003", "10.88.0.9:53");
+    check(&moved, REMOVED, "192.0.2.5:8004", "10.88.0.7:5004");
+    let filter = any.filter(Family::Ipv4).unwrap().to_string();
+    assert_eq!(filter, "ip and udp");
+    let one =
+        published(|b| b.published(Protocol::UDP, 53..=53, ip("192.0.2.5"), container, 53..=53));
+    let filter = one.filter(Family::Ipv4).unwrap().to_string();
+    assert_eq!(filter, "ip and udp and orig dst 192.0.2.5 and orig dst port 53");
+
+    for (ports, host, to, why) in [
+        (80..=81, HostAddresses::AnyLocal, 80..=80, "2 of the host and 1 of the container"),
+        (0..=0, HostAddresses::AnyLocal, 1..=1, "0 is not a port"),
+        (1..=1, ip("0.0.0.0").into(), 1..=1, "say AnyLocal"),
+        (1..=1, ip("::1").into(), 1..=1, "not of the family"),
+    ] {
+        let build = |nodes: &[IpAddr]| {
+            DesiredState::builder()
+                .node_addresses(nodes.iter().copied())
+                .published(Protocol::UDP, ports.clone(), host.clone(), container, to.clone())
+                .build()
+        };
+        let error = build(&[ip("192.0.2.5")]).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    let lost = DesiredState::builder()
+        .published(Protocol::UDP, 1..=1, HostAddresses::AnyLocal, container, 1..=1)
+        .build();
+    assert!(lost.unwrap_err().to_string().contains("no ipv4 node address is known"));
 }
 
 #[test]
@@ -222,13 +400,42 @@ fn a_service_without_endpoints_serves_nothing() {
     check(&rules(Profile::KubeProxy, &desired), KEEP, "192.0.2.1:32000", "10.0.1.1:1");
 }
 
+/// What is untranslated at an address of the node: a host service, or a client that was faster than
+/// the rules.
 #[test]
-fn a_host_service_at_the_nodes_own_address_lives_in_strict() {
+fn untranslated_at_an_address_of_the_node() {
+    let suspect = Verdict::Suspect(Reason::NotTranslated);
     let desired = state(kube_services(), &["192.168.99.100", "2001:db8::1"]);
     let strict = rules(Profile::Strict, &desired);
-    check(&strict, KEEP, "192.168.99.100:8000", "192.168.99.100:8000");
+    let at_external = Sample::udp("192.168.99.100:8000", "192.168.99.100:8000");
+    let at_node_port = Sample::udp("192.168.99.100:32000", "192.168.99.100:32000");
+    assert_eq!(strict.verdict(&at_external.flow()), KEEP, "a host service that answers");
+    assert_eq!(strict.verdict(&at_external.unanswered().flow()), suspect);
+    for sample in [at_node_port, at_node_port.unanswered()] {
+        assert_eq!(strict.verdict(&sample.flow()), UNTRANSLATED, "no host service can be there");
+    }
     check(&strict, GONE, "192.168.99.100:8000", "10.240.2.6:9090");
     check(&strict, UNTRANSLATED, "1.2.3.4:8000", "1.2.3.4:8000");
+
+    // Nothing serves, so nothing would translate it.
+    let mut idle = kube_services();
+    idle.iter_mut().for_each(|service| service.endpoints.clear());
+    let idle = rules(Profile::Strict, &state(idle, &["192.168.99.100", "2001:db8::1"]));
+    for sample in [at_external, at_node_port] {
+        assert_eq!(idle.verdict(&sample.unanswered().flow()), KEEP);
+    }
+    // Node ports are answered elsewhere only.
+    let elsewhere =
+        kube_services().into_iter().fold(DesiredState::builder(), DesiredStateBuilder::service);
+    let elsewhere = elsewhere
+        .node_addresses([ip("192.168.99.100"), ip("192.0.2.1"), ip("2001:db8::1")])
+        .node_port_addresses([ip("192.0.2.1"), ip("127.0.0.1"), ip("2001:db8::1")])
+        .build()
+        .unwrap();
+    let elsewhere = rules(Profile::Strict, &elsewhere);
+    assert_eq!(elsewhere.verdict(&at_node_port.flow()), KEEP);
+    check(&elsewhere, UNTRANSLATED, "192.0.2.1:32000", "192.0.2.1:32000");
+    check(&elsewhere, GONE, "127.0.0.1:32000", "10.9.9.9:1");
     let kube_proxy = rules(Profile::KubeProxy, &desired);
     check(&kube_proxy, UNTRANSLATED, "192.168.99.100:8000", "192.168.99.100:8000");
 }
@@ -245,7 +452,7 @@ fn an_untranslated_entry_is_healthy_where_the_frontend_is_its_own_backend() {
 #[test]
 fn what_serving_means_where_it_is_not_said() {
     let verdict = |profile, serving, ready| {
-        let endpoint = Endpoint { address: at("10.0.1.1:1"), serving, ready };
+        let endpoint = Endpoint { serving, ready, ..Endpoint::new(at("10.0.1.1:1")) };
         let desired = state(vec![service("s", Protocol::UDP, 53, &[endpoint])], &[]);
         let entry = Sample::udp("172.30.1.1:53", "10.0.1.1:1");
         rules(profile, &desired).verdict(&entry.flow()) == KEEP
@@ -341,7 +548,7 @@ fn a_change_that_makes_nothing_stale_is_none() {
     let more = with(vec![service(&["10.244.1.1:53"])], &["192.0.2.1", "192.0.2.2"]);
     assert!(more.change_since(&one).is_nothing(), "a node address, and no node port");
     assert!(matches!(one.change_since(&more), Affected::Everything), "one that is no more");
-    let other = Scope { zones: Some(vec![7]), ..scope(Profile::Strict) };
+    let other = Scope { zones: Zones::Only(vec![7]), ..scope(Profile::Strict) };
     let zoned = Rules::new(&state(vec![], &["192.0.2.1"]), &History::default(), &other);
     assert!(matches!(zoned.change_since(&one), Affected::Everything), "other things are judged");
 }
@@ -450,7 +657,8 @@ fn an_endpoint_in_its_grace_time_keeps_its_flows_and_serves_nobody() {
         let grace = Grace::of(second).after(&desired(true), &scope, now);
         let grace = grace.after(&desired(false), &scope, now + second);
         let sparing = |at| {
-            Rules::compile(&desired(false), std::iter::empty(), &scope, &grace.spared(now + at))
+            let spared = grace.spared(now + at);
+            Rules::compile(&desired(false), std::iter::empty(), &scope, &spared, &BTreeSet::new())
         };
         let (during, behind) = (sparing(second), sparing(2 * second));
         let flow = |backend| Sample::udp("172.30.1.1:8000", backend).flow();

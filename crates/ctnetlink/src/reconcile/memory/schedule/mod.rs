@@ -5,19 +5,30 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::reconcile::desired::Frontend;
+use crate::reconcile::desired::service::Frontend;
 use crate::reconcile::rules::Rules;
 use crate::reconcile::rules::change::Affected;
 
 /// How soon after a failure it is worth trying again; twice as long after each more.
 const RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// Re-checks that delete something double their distance up to this.
+const LONGEST_RECHECK: Duration = Duration::from_secs(60);
+/// Passes over everything take at most this part of the time.
+const FULL_PASS_SHARE: u32 = 100;
 
 /// What a reconciler remembers of earlier runs, besides the history of frontends.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    /// How long after a pass that deleted something its re-check is due; `None` for no re-check.
+    /// How long after a pass its re-check is due; `None` for no re-check.
     pub(crate) recheck_delay: Option<Duration>,
+    /// How often to look at everything; `None` for never unasked.
+    pub(crate) resync: Option<Duration>,
+    /// By how much of a tenth of the interval a resync is early or late, from -1 to 1, so that the
+    /// nodes of a cluster do not all do it at once.
+    jitter: f64,
+    /// When everything is to be looked at again.
+    next_resync: Option<Instant>,
     /// From the end of one pass to the start of the next, re-check included.
     pub(crate) min_interval: Duration,
     /// The rules of the last run, whether it made a pass or not.
@@ -41,6 +52,8 @@ pub(crate) struct Schedule {
 #[derive(Debug)]
 struct Recheck {
     due: Instant,
+    /// How long after the pass before it was due.
+    delay: Duration,
     at: Affected,
     /// Frontends that were removed for the pass before, and are to be judged as it judged them.
     removed: BTreeSet<Frontend>,
@@ -51,8 +64,8 @@ struct Recheck {
 pub(crate) struct Work {
     /// Where to look.
     pub(crate) at: Affected,
-    /// The re-check of an earlier run is part of it.
-    rechecks: bool,
+    /// Re-checks of earlier runs that were due at this moment are part of it.
+    rechecks: Option<Instant>,
     /// And more than that: what it deletes is to be looked at once more.
     fresh: bool,
     /// There is something to do, but not yet: `at` is nowhere, and this is where a change is.
@@ -62,30 +75,37 @@ pub(crate) struct Work {
 impl Work {
     /// All of it, whatever was before.
     pub(crate) fn everything() -> Work {
-        Work { at: Affected::Everything, rechecks: false, fresh: true, postponed: None }
+        Work { at: Affected::Everything, rechecks: None, fresh: true, postponed: None }
     }
 
     pub(crate) fn is_postponed(&self) -> bool {
         self.postponed.is_some()
     }
 
-    /// Where to look once more, if something was deleted here: at all that has changed, because what
-    /// was in flight need not be where something was found. After a look at everything that is too
-    /// much.
-    pub(crate) fn recheck(&self, deleted: Affected) -> Affected {
+    /// More is to be looked at than what an earlier run left.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// Where to look once more: at all that has changed, because what was in flight need not be where
+    /// something was found, and nothing that was found says that nothing was in flight. After a look
+    /// at everything that would be too much, so only where something was found.
+    pub(crate) fn recheck(&self, found: Affected) -> Affected {
         match &self.at {
-            _ if deleted.is_nothing() => deleted,
-            Affected::Everything => deleted,
-            at => at.clone().or(deleted),
+            Affected::Everything => found,
+            at => at.clone().or(found),
         }
     }
 }
 
 impl Schedule {
     /// Nothing has been looked at yet.
-    pub(crate) fn new(recheck_delay: Duration) -> Schedule {
+    pub(crate) fn new(recheck_delay: Duration, jitter: f64) -> Schedule {
         Schedule {
             recheck_delay: Some(recheck_delay),
+            resync: None,
+            jitter,
+            next_resync: None,
             min_interval: Duration::ZERO,
             seen: None,
             pending: Affected::Everything,
@@ -95,6 +115,11 @@ impl Schedule {
             again: None,
             failures: 0,
         }
+    }
+
+    /// The rules of the last run.
+    pub(crate) fn seen(&self) -> Option<&Rules> {
+        self.seen.as_ref()
     }
 
     /// The next run looks at everything, and is due.
@@ -113,25 +138,30 @@ impl Schedule {
     /// else waits for a moment.
     pub(crate) fn due(&self, other: Option<Instant>) -> Option<Instant> {
         let recheck = self.recheck.as_ref().map(|recheck| recheck.due);
-        let due = recheck.into_iter().chain(other).chain(self.again).min()?;
+        let due = recheck.into_iter().chain(other).chain(self.again).chain(self.next_resync);
+        let due = due.min()?;
         Some(self.not_before.map_or(due, |not_before| due.max(not_before)))
     }
 
-    /// What to do for these rules at this moment.
-    pub(crate) fn work(&self, rules: &Rules, now: Instant) -> Work {
+    /// What to do for these rules at this moment. `also` is what has to be looked at for other reasons.
+    pub(crate) fn work(&self, rules: &Rules, also: Affected, now: Instant) -> Work {
+        let resync = self.next_resync.is_some_and(|next| next <= now);
         let pending = match &self.seen {
-            Some(seen) => rules.change_since(seen).or(self.pending.clone()),
-            None => Affected::Everything,
+            Some(seen) if !resync => rules.change_since(seen).or(self.pending.clone()).or(also),
+            _ => Affected::Everything,
         };
         let fresh = !pending.is_nothing();
-        let due = self.recheck.as_ref().filter(|recheck| recheck.due <= now);
-        let at = due.map_or_else(|| pending.clone(), |due| due.at.clone().or(pending.clone()));
+        let waiting = self.recheck.iter().chain(&self.next_recheck);
+        let due = waiting.filter(|recheck| recheck.due <= now).map(|recheck| recheck.at.clone());
+        let due = due.reduce(Affected::or);
+        let rechecks = due.is_some().then_some(now);
+        let at = due.map_or_else(|| pending.clone(), |due| due.or(pending.clone()));
         let too_early = self.not_before.is_some_and(|not_before| now < not_before);
         if too_early && !at.is_nothing() {
             let (at, postponed) = (Affected::nothing(), Some(pending));
-            return Work { at, rechecks: false, fresh: false, postponed };
+            return Work { at, rechecks: None, fresh: false, postponed };
         }
-        Work { at, rechecks: due.is_some(), fresh, postponed: None }
+        Work { at, rechecks, fresh, postponed: None }
     }
 
     /// Takes note of a run.
@@ -160,25 +190,46 @@ impl Schedule {
         self.failures = 0;
         self.pending = Affected::nothing();
         self.again = None;
-        let recheck = work.recheck(outcome.deleted);
-        if work.rechecks {
-            self.recheck = self.next_recheck.take();
+        if let (Affected::Everything, Some(interval)) = (&work.at, self.resync) {
+            let jittered = interval.mul_f64(1.0 + self.jitter.clamp(-1.0, 1.0) / 10.0);
+            self.next_resync = Some(now + jittered.max(outcome.took * FULL_PASS_SHARE));
         }
-        // A re-check alone is not followed by another: what it found had been in flight.
-        let found = !recheck.is_nothing() && work.fresh;
-        if let (true, Some(delay)) = (found, self.recheck_delay) {
-            // One that waits is not made to wait longer.
-            let waiting = match self.recheck {
-                None => &mut self.recheck,
-                Some(_) => &mut self.next_recheck,
-            };
-            let (mut at, mut removed) = (recheck, outcome.removed);
-            if let Some(before) = waiting.take() {
-                at = before.at.or(at);
-                removed.extend(before.removed);
+        let waiting = [self.recheck.take(), self.next_recheck.take()].into_iter().flatten();
+        let was_due = |recheck: &Recheck| work.rechecks.is_some_and(|at| recheck.due <= at);
+        let (rechecked, left): (Vec<_>, Vec<_>) = waiting.partition(was_due);
+        let mut left = left.into_iter();
+        (self.recheck, self.next_recheck) = (left.next(), left.next());
+        let Some(delay) = self.recheck_delay else { return };
+        // Level-triggered: after a pass that looked because something changed there is a re-check
+        // whatever it found. A re-check that finds something is followed by another, twice as late:
+        // the rules may be late, and somebody may still talk by the old ones.
+        let doubled = |delay: Duration| (delay * 2).clamp(delay, LONGEST_RECHECK.max(delay));
+        let before = rechecked.iter().map(|recheck| recheck.delay).max();
+        let (at, delay) = match outcome.rechecked {
+            Some(found) => (found, doubled(delay)),
+            None if work.fresh => (work.recheck(outcome.found), delay),
+            None => (outcome.found, before.map_or(delay, doubled)),
+        };
+        if at.is_nothing() {
+            return;
+        }
+        // One that waits is not made to wait longer. What a re-check leaves goes along with it, so that
+        // there are never two rows of re-checks.
+        let waiting = match self.recheck {
+            Some(_) if work.fresh => &mut self.next_recheck,
+            _ => &mut self.recheck,
+        };
+        let mut removed = outcome.removed;
+        removed.extend(rechecked.into_iter().flat_map(|recheck| recheck.removed));
+        let mut next = Recheck { due: now + delay, delay, at, removed };
+        if let Some(before) = waiting.take() {
+            next.at = before.at.or(next.at);
+            next.removed.extend(before.removed);
+            if !work.fresh {
+                (next.due, next.delay) = (before.due, next.delay.max(before.delay));
             }
-            *waiting = Some(Recheck { due: now + delay, at, removed });
         }
+        *waiting = Some(next);
     }
 }
 
@@ -189,10 +240,14 @@ pub(crate) struct RunOutcome {
     pub(crate) looked: bool,
     /// Nothing failed.
     pub(crate) succeeded: bool,
-    /// Where entries were deleted.
-    pub(crate) deleted: Affected,
+    /// Where entries were deleted, or are suspect.
+    pub(crate) found: Affected,
+    /// The re-check was part of the run, and this is where it found something.
+    pub(crate) rechecked: Option<Affected>,
     /// Frontends that the change of the state had removed.
     pub(crate) removed: BTreeSet<Frontend>,
+    /// How long the passes took, without the wait in between.
+    pub(crate) took: Duration,
 }
 
 #[cfg(test)]
