@@ -14,7 +14,7 @@ run:
 ## Everything: Rust, Python, examples, lints.
 test: deps lint rust examples python
 
-## Debian packages (as root) the kernel tests call: conntrack, nft, ip.
+## Installs (as root, on Debian) the programs that the kernel tests call: conntrack, nft, ip.
 deps:
 	@missing=; for program in conntrack nft ip; do \
 	    command -v $$program >/dev/null || missing=1; done; \
@@ -39,6 +39,7 @@ rust:
 examples:
 	cargo run --release --locked --example reconcile -- --entries 50000
 	cargo run --release --locked --example plain_desired_state
+	cargo run --release --locked --example published_ports
 
 ## The Python package, in a virtual environment of its own.
 python: deps $(BIN)/python
@@ -66,7 +67,8 @@ bench:
 	cargo bench --locked --bench parse --bench dump
 	cargo bench --locked --bench filter -- --entries 200000
 
-## Each fuzz target for FUZZ_SECONDS, with the installed toolchain (no sanitizer, so no nightly).
+## Runs each fuzz target for FUZZ_SECONDS with the installed toolchain. It uses no sanitizer, so
+## nightly is not needed.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := dump event error filter request
 fuzz:
@@ -80,13 +82,13 @@ fuzz:
 	        && ! grep -qE 'panicked|ERROR|deadly' fuzz/target/$$target.log || exit 1; \
 	done
 
-## Random filters over random tables against a naive reading of them, CASES of them.
+## Compares CASES random filters over random tables with a naive implementation.
 CASES ?= 2000
 cases:
 	CTNETLINK_CASES=$(CASES) cargo test --locked -p ctnetlink-tests --test kernel -- --nocapture \
 	    filter::a_random_expression_means_the_same_to_everyone
 
-## Reconciling for CHURN_SECONDS while others create and destroy; what is deleted is audited.
+## Reconciles for CHURN_SECONDS while other threads create and destroy entries, and audits deletes.
 CHURN_SECONDS ?= 60
 churn:
 	CTNETLINK_CHURN_SECONDS=$(CHURN_SECONDS) cargo test --locked -p ctnetlink-tests --test kernel -- \
@@ -97,15 +99,15 @@ churn:
 kernels:
 	crates/testbed/kernels/run
 
-## Our rule for kube-proxy against kube-proxy's own code in three versions, on the same tables.
+## Compares our rule for kube-proxy with its own code in three versions, on the same tables.
 ## Needs Go, which downloads k8s.io/kubernetes.
 CASES_PARITY ?= 500
 parity:
 	benches/peers/kube-proxy/build
 	cargo bench --locked --bench parity -- --cases $(CASES_PARITY)
 
-## The reconciler against a bare loop, kube-proxy's own code, the netlink library below it and
-## `conntrack -D`, at three sizes. Needs root (it raises nf_conntrack_max and puts it back), Go and
+## Compares the reconciler with a bare loop, kube-proxy's own code, the netlink library below it and
+## `conntrack -D`, at three sizes. Needs root (it raises nf_conntrack_max and restores it), Go and
 ## strace, 6 GB of memory, and half an hour. Rewrites the picture; see benches/RESULTS.md.
 BENCH_PEERS ?= --entries 100000,1000000,4000000 --raise-limit --svg $(CURDIR)/benches/reconcile.svg
 bench-peers:

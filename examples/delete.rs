@@ -21,11 +21,11 @@ struct Arguments {
     #[arg(value_name = "FILTER", required = true)]
     filter: Vec<String>,
 
-    /// Count what matches and delete nothing
+    /// Count the matching entries and delete nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Say what the kernel would be asked to filter, and why not more; nothing is deleted
+    /// Explain what the kernel would filter by, and why not by more; delete nothing
     #[arg(long, conflicts_with = "dry_run")]
     explain: bool,
 
@@ -33,7 +33,7 @@ struct Arguments {
     #[arg(long, short, conflicts_with_all = ["explain", "in_kernel"])]
     verbose: bool,
 
-    /// Have the kernel do it in one filtered flush, without counts; only where that is proved safe
+    /// Let the kernel delete, by filtered flushes and without counts; only if that is proved safe
     #[arg(long, conflicts_with_all = ["explain", "dry_run"])]
     in_kernel: bool,
 }
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, filter: &Filter) -> Result<bool, Box<dyn Error>> {
     let ct = Conntrack::open()?;
-    // From here on the kernel is asked for all that it was proved to do.
+    // From here on the kernel filters by every criterion that was proved.
     let found = ct.capabilities()?;
     if arguments.explain {
         println!("{}", filter.explain(&found)?);

@@ -20,15 +20,15 @@ struct Arguments {
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
 
-    /// Print how many entries there are; without a filter like `conntrack -C`
+    /// Print the number of entries; without a filter, the kernel's count as in `conntrack -C`
     #[arg(long)]
     count: bool,
 
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long, conflicts_with_all = ["count", "extended"])]
     json: bool,
 
-    /// Print the lines of `conntrack -L -o extended,id`
+    /// Print lines as `conntrack -L -o extended,id` does
     #[arg(long, conflicts_with = "count")]
     extended: bool,
 }

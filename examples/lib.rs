@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 ///
 /// # Errors
 ///
-/// If `/proc` is not there, or does not say.
+/// If `/proc/self/status` cannot be read, or has no `VmHWM`.
 pub fn peak_rss_kib() -> Result<u64, String> {
     let status =
         fs::read_to_string("/proc/self/status").map_err(|e| format!("/proc/self/status: {e}"))?;
@@ -20,7 +20,7 @@ pub fn peak_rss_kib() -> Result<u64, String> {
         .ok_or_else(|| "/proc/self/status has no VmHWM".into())
 }
 
-/// A report as one JSON object, with the memory figure of this moment.
+/// A report as one JSON object, with the peak memory so far.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! Reconciling without Kubernetes: a desired state said by hand.
+//! Reconciling without Kubernetes: a desired state written by hand.
 //!
 //! A resolver at 192.0.2.53 is balanced over two servers; the second is being drained. In a private
-//! network namespace this makes three clients, and removes the one that still hangs on a server
-//! that is gone.
+//! network namespace this makes the entries of three clients, and removes the one that still points
+//! at a server that is gone.
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};

@@ -16,7 +16,7 @@ const NOTES_SHOWN: usize = 20;
 
 pub(crate) fn run(arguments: &Arguments, file: &Path) -> Result<bool, Failure> {
     if arguments.previous.as_deref() == Some(file) && is_stdin(file) {
-        return Err(Failure::BadInput("--cluster and --previous cannot both be -".into()));
+        return Err(Failure::BadInput("--cluster and --previous cannot both be \"-\"".into()));
     }
     let desired = load(file, arguments, arguments.no_endpoints_ok)?;
     let mut reconciler = reconciler(arguments);
@@ -94,7 +94,7 @@ fn say_notes(arguments: &Arguments, desired: &DesiredState) {
     if arguments.profile != Profile::Strict {
         return;
     }
-    // Families in which a judged service has something that only node addresses can settle.
+    // Families in which a judged service needs a node address, but none is known.
     let unsettled = |matter: fn(&ctnetlink::ServicePort, Family) -> bool| -> Vec<Family> {
         let known = |family| desired.node_addresses().iter().any(|a| Family::of(*a) == family);
         let concerned = |family| judged().any(|service| matter(service, family));
@@ -112,7 +112,7 @@ fn say_notes(arguments: &Arguments, desired: &DesiredState) {
     if !external.is_empty() {
         eprintln!(
             "note: without an {} --node-address, a host service at an external or load-balancer IP \
-             that is this node's own cannot be told from an untranslated flow",
+             that is this node's own cannot be distinguished from an untranslated flow",
             family_names(&external)
         );
     }

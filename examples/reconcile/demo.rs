@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, Failure> {
     Ok(ok)
 }
 
-/// Nothing healthy may be missing. Nothing stale may be left, or, in a dry run, all of it must be.
+/// No healthy entry may be missing. No stale entry may be left; in a dry run all of them must be.
 fn audit(arguments: &Arguments, table: &KubeTable, report: &Report, recount: Recount) -> bool {
     let expected = if arguments.dry_run { table.stale() } else { 0 };
     let found: u64 = report.families.iter().map(|family| family.stale).sum();

@@ -34,8 +34,8 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     cluster: Option<PathBuf>,
 
-    /// The document of the last run that succeeded; its frontends that have vanished since are
-    /// cleaned
+    /// The document of the last run that succeeded; entries of frontends that have vanished since
+    /// are removed
     #[arg(long, value_name = "FILE", requires = "cluster")]
     previous: Option<PathBuf>,
 
@@ -43,7 +43,7 @@ struct Arguments {
     #[arg(long = "node-address", value_name = "IP", requires = "cluster")]
     node_addresses: Vec<IpAddr>,
 
-    /// Accept services without a single EndpointSlice: nothing serves, everything is stale
+    /// Accept services without a single EndpointSlice: then nothing serves, and all is stale
     #[arg(long, requires = "cluster")]
     no_endpoints_ok: bool,
 
@@ -76,7 +76,7 @@ struct Arguments {
     )]
     protocols: Vec<Protocol>,
 
-    /// Whose rules: strict, or kube-proxy
+    /// Whose rules to use: strict or kube-proxy
     #[arg(long, default_value = "strict", value_parser = profile)]
     profile: Profile,
 
@@ -87,7 +87,7 @@ struct Arguments {
     )]
     entries: u32,
 
-    /// Judge and count, delete nothing
+    /// Judge and count, but delete nothing
     #[arg(long)]
     dry_run: bool,
 
@@ -96,12 +96,12 @@ struct Arguments {
     json: bool,
 }
 
-/// What ends the program early: the exit status and the message.
+/// What ends the program early, with the message.
 #[derive(Debug)]
 enum Failure {
-    /// Something failed: 1.
+    /// Something failed: exit status 1.
     Failed(String),
-    /// The input cannot be used: 2.
+    /// The input cannot be used: exit status 2.
     BadInput(String),
 }
 
@@ -127,11 +127,11 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(Failure::Failed(message)) => {
-            eprintln!("reconcile: {message}");
+            eprintln!("error: {message}");
             ExitCode::from(1)
         }
         Err(Failure::BadInput(message)) => {
-            eprintln!("reconcile: {message}");
+            eprintln!("error: {message}");
             ExitCode::from(2)
         }
     }
@@ -164,11 +164,11 @@ fn shows_progress(arguments: &Arguments) -> bool {
 /// Replaces the line at the bottom of the terminal; an empty text removes it.
 fn progress_line(text: &str) {
     let mut stderr = io::stderr().lock();
-    // A terminal that went away is no reason to stop the work.
+    // A terminal that is gone is not a reason to stop the work.
     let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
 }
 
-/// Prints to standard output. A reader that went away is a failure like any other.
+/// Prints to standard output. If the reader is gone, that is a failure like any other.
 fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")
@@ -176,15 +176,15 @@ fn print(text: &str) -> Result<(), Failure> {
         .map_err(|e| Failure::Failed(format!("standard output: {e}")))
 }
 
-/// The report as JSON, with whatever failed said on standard error, since JSON only counts it.
+/// The report as JSON. Failures are printed on standard error, because the JSON only counts them.
 fn json_of(report: &Report) -> Result<Value, Failure> {
     for family in &report.families {
         for failure in &family.failures {
             let (count, error) = (failure.count, &failure.error);
-            eprintln!("reconcile: {}: {count} deletes failed: {error}", family.family);
+            eprintln!("error: {}: {count} deletes failed: {error}", family.family);
         }
         if let Some(error) = &family.error {
-            eprintln!("reconcile: {}: incomplete: {error}", family.family);
+            eprintln!("error: {}: incomplete: {error}", family.family);
         }
     }
     report_json(report).map_err(Failure::Failed)
@@ -193,7 +193,7 @@ fn json_of(report: &Report) -> Result<Value, Failure> {
 fn protocol(text: &str) -> Result<Protocol, String> {
     match text.parse() {
         Ok(known @ (Protocol::UDP | Protocol::TCP | Protocol::SCTP)) => Ok(known),
-        _ => Err("Kubernetes services are udp, tcp or sctp".into()),
+        _ => Err(r#"expected "udp", "tcp" or "sctp""#.into()),
     }
 }
 

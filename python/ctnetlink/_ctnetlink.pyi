@@ -110,7 +110,7 @@ class _Criteria(TypedDict, total=False):
     reply_bytes: _Amount | None
 
 class DecodeError(ValueError):
-    """An answer of the kernel is not what the protocol says, or was cut."""
+    """An answer of the kernel is malformed, or was cut."""
 
 class DumpInterrupted(RuntimeError):
     """The kernel marked a dump as inconsistent; try again."""
@@ -132,19 +132,22 @@ class Conntrack:
         *_exception: type[BaseException] | BaseException | TracebackType | None,
     ) -> None: ...
     def close(self) -> None:
-        """Close the handle. Dumps that are running go on."""
+        """Close the handle. Running dumps continue."""
     def count(self, filter: Filter | str | None = None, **criteria: Unpack[_Criteria]) -> int:
         """Count the entries that match a filter or keywords.
 
-        Without either it is the kernel's own count, expired and dying entries included.
+        Without either, return the kernel's own count, which includes expired and dying entries.
         """
     def capabilities(self) -> Capabilities:
-        """Find out what the running kernel filters, flushes, counts and stamps.
+        """Find out what the running kernel can filter by, flush by, count and timestamp.
 
-        From then on this handle's dumps are filtered in the kernel by all that was proved.
+        From then on the kernel filters this handle's dumps by every criterion that was proved.
         """
     def use_capabilities(self, capabilities: Capabilities) -> None:
-        """Trust the kernel as far as these say, found by another handle on this machine."""
+        """Trust the kernel as far as these capabilities say.
+
+        They may come from another handle on this machine.
+        """
     def limit(self) -> int:
         """Entries the kernel allows (``nf_conntrack_max``); 0 means unlimited."""
     def dump(self, filter: Filter | str | None = None, **criteria: Unpack[_Criteria]) -> Dump:
@@ -153,7 +156,7 @@ class Conntrack:
         A filter is an object or text, such as ``udp and orig dst port 53``; see
         :meth:`Filter.parse`.
 
-        The kernel filters what it can be trusted with; everything is matched again here.
+        The kernel filters by what it can be trusted with; every entry is matched again here.
         """
     def delete(self, flow: Flow) -> None:
         """Delete exactly this entry, by reply tuple, zone and id as dumped.
@@ -182,11 +185,11 @@ class Conntrack:
     ) -> None:
         """Delete the entries that match a filter or keywords.
 
-        What matches is decided here, as of the dump; each entry is then deleted by reply tuple,
-        zone and id. With ``in_kernel`` the kernel does it in one filtered flush for each family
-        concerned, without counts, but only where every criterion was proved on this kernel;
-        otherwise :class:`ValueError` says why not. Neither filter nor keywords is a
-        :class:`ValueError`.
+        Which entries match is decided here, as they were in the dump; each match is then deleted
+        by reply tuple, zone and id. With ``in_kernel`` the kernel deletes them in one filtered
+        flush for each affected family and counts nothing. This works only if every criterion was
+        proved on this kernel; otherwise a :class:`ValueError` says why not. A call with neither a
+        filter nor keywords is a :class:`ValueError` too.
         """
     def zero(
         self,
@@ -266,7 +269,7 @@ class Flow:
         """Stable over the entry's life, but not unique over time."""
     @property
     def state(self) -> str | None:
-        """State of a TCP, SCTP or DCCP entry, such as ``ESTABLISHED``."""
+        """State of a TCP, SCTP or DCCP entry by name, such as ``ESTABLISHED``."""
 
 @final
 class Tuple:
@@ -308,17 +311,18 @@ class Icmp:
 
 @final
 class Filter:
-    """Which entries are meant. Combine with ``&``, ``|`` and ``~``.
+    """Selects entries. Combine with ``&``, ``|`` and ``~``.
 
-    Several keywords have to hold together; of several values in a list, a tuple or a set any
-    may hold. Addresses are text (``10.0.0.0/8``) or objects of :mod:`ipaddress`; ``host`` is in
-    any of the four places. Ports are numbers, ``range`` objects or text (``8000-8080``).
-    ``protocol`` is a name or a number. ``status`` and ``status_unset`` want all of the bits
-    set, or none of them. ``mark`` is the whole mark, or ``(value, mask)``. ``timeout`` and
-    ``age`` (seconds), ``packets`` and ``bytes`` are a number or ``(least, most)``, where
-    ``None`` is no limit. ``snat``, ``dnat``, ``nat`` and ``unreplied`` are asked for or, with
-    ``False``, excluded. What cannot be used is a :class:`ValueError` or :class:`TypeError` that
-    names the keyword, and so is a filter without any.
+    An entry must match all keywords. If a keyword has several values, in a list, a tuple or a
+    set, the entry must match any of them. Addresses are text (``10.0.0.0/8``) or objects of
+    :mod:`ipaddress`; ``host`` is in any of the four places. Ports are numbers, ``range`` objects
+    or text (``8000-8080``). ``protocol`` is a name or a number. ``status`` means that all of
+    these bits are set, ``status_unset`` that none of them is. ``mark`` is the whole mark, or
+    ``(value, mask)``. ``timeout`` and ``age`` (seconds), ``packets`` and ``bytes`` are a number
+    or ``(least, most)``, where ``None`` is no limit. ``snat``, ``dnat``, ``nat`` and
+    ``unreplied`` are required with ``True`` and excluded with ``False``. A value that cannot be
+    used is a :class:`ValueError` or :class:`TypeError` that names the keyword; a filter without
+    any keyword is a :class:`ValueError`.
     """
 
     KEYWORDS: ClassVar[tuple[str, ...]]
@@ -372,22 +376,22 @@ class Filter:
         what was expected there.
         """
     def matches(self, flow: Flow) -> bool:
-        """Whether an entry is meant."""
+        """Whether the filter selects an entry."""
     def explain(self, capabilities: Capabilities) -> Explanation:
-        """Say what the kernel would be asked to filter by, and why not by more."""
+        """Say what the kernel would be asked to filter by, and why it is not asked for more."""
     def __and__(self, other: Filter, /) -> Filter: ...
     def __rand__(self, other: Filter, /) -> Filter: ...
     def __or__(self, other: Filter, /) -> Filter: ...
     def __ror__(self, other: Filter, /) -> Filter: ...
     def __invert__(self) -> Filter: ...
     def __bool__(self) -> NoReturn:
-        """Raise :class:`TypeError`: ``a and b`` would be ``b`` alone, and mean too much."""
+        """Raise :class:`TypeError`: ``a and b`` would be ``b`` alone, and match too much."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
 @final
 class DesiredState:
-    """What should be: frontends, and the backends that serve them."""
+    """The desired state: frontends, and the backends that serve them."""
 
     @staticmethod
     def from_kubernetes(
@@ -443,9 +447,9 @@ class DesiredState:
     ) -> DesiredState:
         """Make it without Kubernetes: ``{("udp", "10.96.0.10", 53): [("10.244.1.5", 53)]}``.
 
-        Of each frontend all its backends; an empty list means that nothing serves it. The third
-        element of a backend says whether it serves; one that does not is none, but can be in its
-        grace time.
+        List all backends of each frontend; an empty list means that nothing serves it. The third
+        element of a backend says whether it serves. If it does not, it is not a valid backend, but
+        its flows can be in a grace time.
         """
     @property
     def unknown(self) -> list[str]:
@@ -459,11 +463,11 @@ class DesiredState:
 
 @final
 class Reconciler:
-    """Removes stale entries again and again; the cost of a run follows what has changed.
+    """Removes stale entries repeatedly; the cost of a run follows what has changed.
 
-    The first run looks at everything, and so does the one after a failure. From then on a run looks
-    at frontends that are new, have vanished, lost a backend or gone from none to some, and sends
-    nothing where there are none.
+    The first run looks at everything, and so does a run after a failure. Other runs look only at
+    frontends that are new, have vanished, have lost a backend, or have gone from no backend to
+    some. If there are none, a run sends nothing.
     """
 
     def __new__(
@@ -497,17 +501,19 @@ class Reconciler:
     def cancel(self) -> None:
         """End the run that is under way, or else the next that looks at the table; from any thread.
 
-        What it has judged is dealt with, ``FamilyReport.error`` says that it was cancelled, and the
-        run after looks at everything. A signal handler of Python is called only after a run in the
-        main thread has returned: whoever wants to stop one early runs it in another.
+        Entries that it has judged are dealt with, ``FamilyReport.error`` says that it was
+        cancelled, and the run after it looks at everything. Python calls signal handlers only after
+        a run in the main thread has returned: to stop a run early from one, run it in another
+        thread.
         """
     @property
     def due(self) -> float | None:
         """Seconds until the next run that is due even if the desired state does not change.
 
-        A deferred second pass, a run that was postponed or has failed (after a second, and twice
-        as long after each more, up to a minute), :meth:`look_at_everything`, the end of a grace
-        time; ``None`` if nothing is waiting. Waits for a run that is under way.
+        What waits is a deferred second pass, a postponed run, a failed run (retried after a second,
+        then after twice as long each time, up to a minute), a call of
+        :meth:`look_at_everything`, or the end of a grace time. ``None`` if nothing is waiting.
+        Reading this waits for a run that is under way.
         """
 
 @final
@@ -523,13 +529,13 @@ class Report:
         """Seconds."""
     @property
     def nothing_changed(self) -> bool:
-        """No change since the run before can have made anything stale, and nothing was sent."""
+        """Nothing that changed can have made an entry stale, so nothing was sent."""
     @property
     def postponed(self) -> bool:
         """There is something to do, but ``min_interval`` is not over: nothing was sent."""
     @property
     def in_grace(self) -> int:
-        """Endpoints that do not serve and are in their grace time."""
+        """How many endpoints do not serve and are in their grace time."""
     @property
     def unknown_services(self) -> int:
         """Services that were not judged: another proxy's, or not readable."""
@@ -543,9 +549,9 @@ class Report:
     def node_ports_judged(self) -> bool: ...
     @property
     def succeeded(self) -> bool:
-        """Nothing failed: every pass came to its end and no delete was refused.
+        """Whether nothing failed: every pass reached its end, and no delete was refused.
 
-        Also true of a postponed run, which has done nothing yet.
+        It is true even for a postponed run, which has done nothing yet.
         """
     @property
     def families(self) -> tuple[FamilyReport, FamilyReport]:
@@ -589,12 +595,12 @@ class FamilyReport:
     def passes(self) -> int: ...
     @property
     def pushdown(self) -> str:
-        """What the kernel filtered."""
+        """What the kernel filtered by in the first pass."""
     @property
     def reasons(self) -> Reasons: ...
     @property
     def removals(self) -> list[Removal]:
-        """Where the stale entries pointed: the first few groups met."""
+        """Where the stale entries pointed: the first few groups that were found."""
     @property
     def error(self) -> BaseException | None:
         """What ended a pass early: an exception that was not raised."""
@@ -656,17 +662,17 @@ class Failure:
         """Why: an exception that was not raised."""
     @property
     def count(self) -> int:
-        """How many deletes."""
+        """How many deletes failed for this reason."""
 
 @final
 class Deletions:
-    """What became of :meth:`Conntrack.delete_many`."""
+    """The result of :meth:`Conntrack.delete_many`."""
 
     @property
     def deleted(self) -> int: ...
     @property
     def already_gone(self) -> int:
-        """Gone before, or re-created toward another backend."""
+        """Already gone, or re-created toward another backend."""
     @property
     def unknown(self) -> int:
         """Answers that were lost; 0 unless something is wrong with the socket."""
@@ -675,14 +681,14 @@ class Deletions:
         """Deletes that did not succeed."""
     @property
     def failures(self) -> list[Failure]:
-        """Why they did not: the first few different reasons, with the number of each."""
+        """Why deletes failed: the first few different reasons, each with its count."""
     @property
     def failed_at(self) -> list[int]:
         """Positions of the flows that could not be deleted, from 0."""
 
 @final
 class DeleteReport:
-    """What :meth:`Conntrack.delete_matching` did. ``str()`` is for people."""
+    """The result of :meth:`Conntrack.delete_matching`. ``str()`` is for people."""
 
     @property
     def filter(self) -> str: ...
@@ -710,7 +716,7 @@ class DeleteReport:
         """Why deletes failed: the first few different reasons, with the number of each."""
     @property
     def error(self) -> BaseException | None:
-        """What ended the walk early. What had matched until then was dealt with."""
+        """The error that ended the walk early. Entries that matched before it were dealt with."""
     @property
     def elapsed(self) -> float:
         """Seconds."""
@@ -719,14 +725,14 @@ class DeleteReport:
 
 @final
 class Zeroed:
-    """What :meth:`Conntrack.zero` has zeroed."""
+    """The result of :meth:`Conntrack.zero`."""
 
     @property
     def flows(self) -> list[Flow]:
         """The entries as they were before."""
     @property
     def error(self) -> BaseException | None:
-        """What ended it early; ``flows`` are zero all the same."""
+        """The error that ended it early; the counters of ``flows`` are zero nevertheless."""
 
 @final
 class Capabilities:
@@ -737,7 +743,7 @@ class Capabilities:
         """Dumps understand a filter on tuples (Linux 5.8)."""
     @property
     def flush_filter(self) -> bool:
-        """Flushes do (Linux 6.12)."""
+        """Flushes understand a filter on tuples (Linux 6.12)."""
     @property
     def status_filter(self) -> bool: ...
     @property
@@ -765,8 +771,8 @@ class Capabilities:
     def trust(self) -> dict[str, tuple[str, str]]:
         """For each criterion, trust in dumps and in flushes.
 
-        ``proved``, ``assumed`` (not tried out, but harmless), ``WRONG``, ``refused``, ``untested``
-        or ``distrusted``.
+        ``proved``, ``assumed`` (not tried out, but harmless), ``WRONG`` (selects the wrong
+        entries), ``refused``, ``untested`` or ``distrusted``.
         """
     @property
     def entries(self) -> int:
@@ -775,9 +781,9 @@ class Capabilities:
     def limit(self) -> int:
         """Entries the kernel allows (``nf_conntrack_max``); 0 means unlimited."""
     def distrust(self, criterion: str) -> Capabilities:
-        """Return the same without trust in a criterion, by its name in :attr:`trust`."""
+        """Return a copy without trust in a criterion, by its name in :attr:`trust`."""
     def distrust_flushes(self) -> Capabilities:
-        """Return the same without trust in any flush, as on kernels before 6.12."""
+        """Return a copy without trust in any filtered flush, as on kernels before 6.12."""
 
 @final
 class Stayed:
@@ -794,7 +800,7 @@ class Stayed:
 
 @final
 class Explanation:
-    """What the kernel is asked to filter by, and why not by more. ``str()`` is for people."""
+    """What the kernel does of a filter, and why not more. ``str()`` is for people."""
 
     @property
     def filter(self) -> str: ...
@@ -803,10 +809,10 @@ class Explanation:
         """What the kernel filters by in each pass over the table."""
     @property
     def stayed(self) -> list[Stayed]:
-        """What is judged in user space alone, and why."""
+        """What is matched only in user space, and why."""
     @property
     def flushes(self) -> int:
-        """How many flushes ``in_kernel`` would send: one for each family that is meant."""
+        """How many flushes ``in_kernel`` would send: one for each affected family."""
     @property
     def not_in_kernel(self) -> str | None:
         """Why ``in_kernel`` would refuse the filter; ``None`` if it would not."""

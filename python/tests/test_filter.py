@@ -124,7 +124,7 @@ def test_stub_signature_and_error_list_the_same_keywords() -> None:
     body = stub.split("class _Criteria(", 1)[1].split("\nclass ", 1)[0]
     assert tuple(re.findall(r"^    (\w+):", body, re.MULTILINE)) == ctnetlink.Filter.KEYWORDS
     assert tuple(inspect.signature(ctnetlink.Filter).parameters) == ctnetlink.Filter.KEYWORDS
-    with pytest.raises(TypeError, match=", ".join(ctnetlink.Filter.KEYWORDS) + "$"):
+    with pytest.raises(TypeError, match='"' + '", "'.join(ctnetlink.Filter.KEYWORDS) + '"$'):
         ctnetlink.Filter(saddr="10.0.0.1")  # type: ignore[call-arg]
 
 
@@ -173,7 +173,7 @@ def test_mistakes_are_value_errors(keywords: dict[str, Any], words: str) -> None
         ({"label": b"\x01"}, "label: expected a number from 0 to 127, not bytes"),
         ({"protocol": 17.0}, "protocol: expected a protocol's name or number, not float"),
         ({"nat": 1}, "nat: expected True or False, not int"),
-        ({"destination": None}, 'unknown keyword "destination": expected one of family'),
+        ({"destination": None}, 'unknown keyword "destination": expected one of "family"'),
     ],
 )
 def test_other_types_are_type_errors(keywords: dict[str, Any], words: str) -> None:
@@ -208,7 +208,7 @@ def test_delete_matching(table: None) -> None:
         assert "deleted=2" in repr(report)
         assert report.filter == "udp and orig src port 1001-1002"
         assert ct.count() == 5
-        with pytest.raises(ValueError, match="an empty filter is not a filter"):
+        with pytest.raises(ValueError, match="an empty filter would select everything"):
             ct.delete_matching()
         with pytest.raises(ValueError, match="column 14"):
             ct.delete_matching("udp and orig dest 10.0.0.1")
@@ -221,7 +221,7 @@ def test_delete_in_the_kernel(table: None) -> None:
         assert ctnetlink.Filter.parse("udp").explain(found).not_in_kernel is None
         with pytest.raises(ValueError, match=r"not in the kernel: .* no filter for prefixes"):
             ct.delete_matching(orig_dst="10.0.0.0/8", in_kernel=True)
-        with pytest.raises(ValueError, match="exclude each other"):
+        with pytest.raises(ValueError, match="cannot be combined"):
             ct.delete_matching("udp", in_kernel=True, dry_run=True)  # type: ignore[call-overload]
         with pytest.raises(TypeError, match="unknown keyword"):
             ct.delete_matching("udp", dryrun=True)  # type: ignore[call-overload]
@@ -259,7 +259,7 @@ def test_zero(insert: Insert) -> None:
         assert zeroed.flows[0].counters_orig == (0, 0)
         assert zeroed.flows[0].counters_reply == (0, 0)
         assert repr(zeroed) == "<ctnetlink.Zeroed 1 flows>"
-        with pytest.raises(ValueError, match="an empty filter is not a filter"):
+        with pytest.raises(ValueError, match="an empty filter would select everything"):
             ct.zero()
 
 

@@ -102,7 +102,7 @@ def test_options(insert: Insert, desired: ctnetlink.DesiredState) -> None:
         assert (one.families[0].deleted, one.families[0].passes) == (1, 1)
         assert ct.reconcile(desired, protocols=["tcp", 132]).families[0].stale == 0
         assert ct.reconcile(desired, profile="kube-proxy").families[0].deleted == 2
-        with pytest.raises(ValueError, match="strict or kube-proxy"):
+        with pytest.raises(ValueError, match='"strict" or "kube-proxy"'):
             ct.reconcile(desired, profile="lax")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="judges nothing"):
             ct.reconcile(desired, protocols=[])

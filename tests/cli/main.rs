@@ -95,7 +95,7 @@ fn the_host_is_left_alone() {
     in_netns(|| {
         insert_all();
         let before = oracle::table();
-        for name in ["reconcile", "plain_desired_state"] {
+        for name in ["reconcile", "plain_desired_state", "published_ports"] {
             let arguments: &[&str] = if name == "reconcile" { &["--entries", "2000"] } else { &[] };
             let run: Run = Command::new(example(name)).args(arguments).output().unwrap().into();
             assert_eq!(run.status, 0, "{}", run.all());

@@ -282,7 +282,7 @@ fn bad_input_exits_2_and_deletes_nothing() {
             (&services_only, "not one EndpointSlice in the document"),
             (&slices_only, "not one Service in the document (1 EndpointSlices)"),
             (&list(&[]), "not one Service in the document (0 EndpointSlices)"),
-            (&list(&[dns(), slice("web", "IPv4", &[])]), "the Service of any of them is not"),
+            (&list(&[dns(), slice("web", "IPv4", &[])]), "but not the Service of any of them"),
         ] {
             for json in [&["--cluster", "-"][..], &["--cluster", "-", "--json"]] {
                 let run = reconcile_stdin(json, document);
@@ -379,6 +379,26 @@ fn one_odd_object_does_not_stop_a_node() {
             assert_eq!(left, ["10.9.0.1:1"], "the other service is judged: {}", run.all());
         });
     }
+}
+
+/// A process that has one descriptor left walks the families one after the other.
+#[test]
+fn one_free_descriptor_is_enough() {
+    in_netns(|| {
+        insert_all();
+        let file = File::new("cluster.json", &cluster());
+        let program = example("reconcile");
+        // Standard input, output and error, the namespace, the command socket, and one more.
+        let script = format!(
+            "ulimit -n 6; exec {} --cluster {} --json --node-address 192.0.2.5",
+            program.display(),
+            file.path()
+        );
+        let run: Run = Command::new("sh").args(["-c", &script]).output().unwrap().into();
+        assert_eq!(run.status, 0, "{}", run.all());
+        assert_eq!(sums(&run.json()), [5, 5, 0, 0], "{}", run.all());
+        assert_eq!(run.json()["families"][1]["passes"], json!(2));
+    });
 }
 
 #[test]

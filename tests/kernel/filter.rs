@@ -255,7 +255,7 @@ fn a_delete_in_the_kernel_needs_proof() {
             });
             let error = weak.join().unwrap();
             assert!(error.contains("was not tried out on this kernel"), "{error}");
-            assert!(error.contains("nothing could be: open: unshare"), "{error}");
+            assert!(error.contains("nothing could be tried out: open: unshare"), "{error}");
         });
         assert_eq!(ct.count().unwrap(), 3);
         for dry in

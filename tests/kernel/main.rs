@@ -19,6 +19,7 @@ mod never;
 mod operations;
 mod packets;
 mod raw;
+mod recheck;
 mod reconcile;
 mod rootless;
 mod schedule;

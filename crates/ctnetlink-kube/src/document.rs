@@ -1,5 +1,5 @@
 //! From text to typed objects, with errors that name object and field: lists of any depth, typed
-//! lists, single objects, and several documents behind each other.
+//! lists, single objects, and several documents in a row.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::Cluster;
 use crate::error::{Error, Result};
 
-/// Lists in lists: more than this no program writes, and reading it could exhaust the stack.
+/// How deep lists may be nested. No program writes more, and reading it could exhaust the stack.
 const MAX_DEPTH: usize = 16;
 
 /// What identifies an object, and the members of a list. The items stay text until their kind is
@@ -23,7 +23,7 @@ struct Identity<'a> {
     api_version: Option<String>,
     kind: Option<String>,
     metadata: Option<Metadata>,
-    /// Absent is `None`; null, which is Go's empty list, `Some(None)`.
+    /// `None` if it is absent; `Some(None)` if it is null, which is how Go writes an empty list.
     #[serde(borrow, deserialize_with = "present")]
     items: Option<Option<Vec<&'a RawValue>>>,
 }
@@ -32,7 +32,7 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Op
     T::deserialize(from).map(Some)
 }
 
-/// The same of an object that is not a list, whose `items` may be anything.
+/// What identifies an object that is not a list, whose `items` may be anything.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct ObjectIdentity {
@@ -52,7 +52,7 @@ struct Metadata {
     rest: Option<String>,
 }
 
-/// Reads one document, or several behind each other.
+/// Reads one document, or several in a row.
 pub(crate) fn parse(json: &[u8]) -> Result<Cluster> {
     // Some editors begin a file with a byte order mark.
     let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
@@ -108,7 +108,7 @@ impl Cluster {
             return Err(Error::Partial { list: format!("{place}{kind}") });
         }
         if depth == MAX_DEPTH {
-            let what = format!("{place}more than {MAX_DEPTH} lists in each other");
+            let what = format!("{place}lists are nested more than {MAX_DEPTH} deep");
             return Err(Error::NotAList { what });
         }
         for (position, item) in list.items.flatten().into_iter().flatten().enumerate() {
@@ -129,7 +129,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Reads a Service or an EndpointSlice. Objects of other kinds are none of our business.
+    /// Reads a Service or an EndpointSlice. Objects of other kinds are ignored.
     fn read_object(
         &mut self,
         item: &RawValue,
@@ -144,7 +144,7 @@ impl Cluster {
         let name = identity.name(kind.unwrap_or("object"), place);
         let api_version = identity.api_version.as_deref().or(default.map(|(version, _)| version));
         let Some(api_version) = api_version else {
-            // Other API groups have kinds of these names, too; left out, it could be either.
+            // Other API groups have kinds with these names too: without a version it could be one.
             let field = "apiVersion".to_owned();
             return Err(Error::Object { object: name, field, problem: "missing".into() });
         };
@@ -176,8 +176,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// One object that cannot be read does not stop the others: its Service is not known. Unless it
-    /// does not even say which Service that is.
+    /// An object that cannot be read does not stop the others, but its Service is not judged. It is
+    /// an error only if the object does not say which Service it belongs to.
     fn cannot_read(
         &mut self,
         error: Error,
@@ -203,7 +203,7 @@ fn typed<'a, T: Deserialize<'a>>(item: &'a RawValue, object: &str) -> Result<T> 
             root if root == "." => "the object itself".to_owned(),
             path => path,
         };
-        // Line and column count from the start of the object, which helps nobody.
+        // Line and column are counted from the start of the object, which would mislead.
         let problem = e.inner().to_string();
         let problem = problem.split(" at line ").next().unwrap_or_default().to_owned();
         Error::Object { object: object.to_owned(), field, problem }
@@ -308,8 +308,8 @@ mod tests {
         assert_eq!((cluster.services.len(), cluster.endpoint_slices.len()), (1, 0));
     }
 
-    /// One odd object of one tenant does not stop a node: a note that names object and field, and
-    /// its Service is not known.
+    /// One malformed object of one tenant does not stop a node: a note names object and field, and
+    /// its Service is not judged.
     #[test]
     fn one_odd_object_is_noted_and_its_service_unknown() {
         let meta = r#""metadata":{"namespace":"kube-system","name":"kube-dns"}"#;
@@ -372,10 +372,10 @@ mod tests {
         let pods = list(r#"{"kind":"PodList","apiVersion":"v1","items":[{}]}"#);
         assert_eq!(parse(pods.as_bytes()).unwrap().notes, ["PodList at items[0]: skipped"]);
         let deep = (0..20).fold(String::from(service), |inner, _| list(&inner));
-        assert!(problem(&deep).contains("more than 16 lists in each other"));
+        assert!(problem(&deep).contains("nested more than 16 deep"));
     }
 
-    /// The first page of a list is half a picture.
+    /// The first page of a list is incomplete input.
     #[test]
     fn a_list_that_goes_on_elsewhere_is_refused() {
         let page =

@@ -7,7 +7,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no text.
+    /// The document is empty.
     #[error(
         "the document is empty; expected the output of `kubectl get services,endpointslices -A -o \
          json`"
@@ -53,7 +53,7 @@ pub enum Error {
     #[error(
         "not one Service in the document ({slices} EndpointSlices): every frontend would count as \
          removed, and every cluster has default/kubernetes; get both with `kubectl get \
-         services,endpointslices -A -o json`, or say that this is meant (no_services_ok)"
+         services,endpointslices -A -o json`, or allow it with no_services_ok"
     )]
     NoServices {
         /// How many EndpointSlices there are.
@@ -62,9 +62,9 @@ pub enum Error {
 
     /// There are EndpointSlices of Services that have to be in the document and are not.
     #[error(
-        "{slices} EndpointSlices in the document, and {missing} is not: half of the Services are \
-         missing; get both with `kubectl get services,endpointslices -A -o json`, or say that this \
-         is meant (no_services_ok)"
+        "{slices} EndpointSlices in the document, but not {missing}: Services are missing; get \
+         both with `kubectl get services,endpointslices -A -o json`, or allow it with \
+         no_services_ok"
     )]
     LostServices {
         /// How many EndpointSlices there are.
@@ -77,7 +77,7 @@ pub enum Error {
     #[error(
         "{services} usable service port(s) but not one EndpointSlice in the document: every entry \
          would count as stale; get both with `kubectl get services,endpointslices -A -o json`, or \
-         say that this is meant (no_endpoints_ok)"
+         allow it with no_endpoints_ok"
     )]
     NoEndpointSlices {
         /// How many usable service ports there are.

@@ -1,7 +1,7 @@
 //! Kubernetes Services and EndpointSlices as the desired state of ctnetlink's reconciler.
 //!
 //! The input is what `kubectl get services,endpointslices -A -o json` prints, or the same objects
-//! from a watch. There is no netlink in here, and no client either.
+//! from a watch. This crate contains no netlink and no Kubernetes client.
 //!
 //! ```
 //! # let json = br#"{"kind":"List","apiVersion":"v1","items":[
@@ -25,17 +25,17 @@
 //! # Rules
 //!
 //! * Headless and `ExternalName` services are skipped. Services, and slices of services, with the label
-//!   `service.kubernetes.io/service-proxy-name` or `service.kubernetes.io/headless` are another's:
-//!   their frontends are not judged, and do not count as removed.
+//!   `service.kubernetes.io/service-proxy-name` or `service.kubernetes.io/headless` belong to
+//!   another proxy: their frontends are not judged, and do not count as removed.
 //! * Frontends are the cluster IPs of both families, external IPs, load-balancer IPs (not those in
 //!   `Proxy` ipMode; hostnames are ignored), and node ports at the node addresses given in
 //!   [`Options`]. A service exists in the families of its cluster IPs only.
 //! * Slices join by the label `kubernetes.io/service-name` within the namespace and are merged;
-//!   ports join by name and protocol, a port without a name being `""`. Of an endpoint's addresses
-//!   the first counts. A slice port without a number is skipped with a note.
-//! * Half a picture is an error and must not mean "everything is stale": usable services and not one
-//!   slice ([`Options::no_endpoints_ok`]), no Service at all, slices without their Services
-//!   ([`Options::no_services_ok`]), the first page of a list.
+//!   ports join by name and protocol, a port without a name being `""`. Only the first address of
+//!   an endpoint counts. A slice port without a number is skipped with a note.
+//! * Incomplete input is an error, because it must not mean "everything is stale": usable services
+//!   without a single slice ([`Options::no_endpoints_ok`]), no Service at all, slices without their
+//!   Services ([`Options::no_services_ok`]), the first page of a list.
 //! * Addresses with leading zeros are decimal, as Kubernetes reads them. An object that cannot be read
 //!   is noted, and its service is not judged.
 //!
@@ -72,7 +72,7 @@ pub struct Cluster {
     unreadable: BTreeSet<(String, String)>,
 }
 
-/// What the objects do not say.
+/// What the objects do not contain.
 ///
 /// ```
 /// let mut options = ctnetlink_kube::Options::default();
@@ -83,8 +83,8 @@ pub struct Cluster {
 #[non_exhaustive]
 pub struct Options {
     /// Addresses of this node, at which node ports are answered. Without any, the `strict` profile
-    /// judges no node ports, and cannot know a host service at an external IP that is the node's
-    /// own address.
+    /// judges no node ports, and cannot recognize a host service at an external IP that is the
+    /// node's own address.
     pub node_addresses: Vec<IpAddr>,
     /// Addresses at which node ports are answered, if not all node addresses: kube-proxy in nftables
     /// mode answers at the primary ones only, and at 127.0.0.1 where it was told to.
@@ -97,10 +97,10 @@ pub struct Options {
     pub extra_backends: Vec<(Frontend, IpNet)>,
     /// When the objects were fetched, for a reconciler that only observes.
     pub fetched: Option<Instant>,
-    /// Take usable services without a single EndpointSlice at their word: nothing serves.
+    /// Accept usable services without a single EndpointSlice: then nothing serves them.
     pub no_endpoints_ok: bool,
-    /// Take a document without Services, or without those of its EndpointSlices, at its word: they
-    /// are deleted.
+    /// Accept a document without Services, or without the Services of its EndpointSlices: then they
+    /// count as deleted.
     pub no_services_ok: bool,
 }
 
@@ -132,11 +132,11 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Half a picture: services without any EndpointSlice (see [`Options::no_endpoints_ok`]), no
-    /// Service at all, EndpointSlices of which not one has its Service here, or an EndpointSlice of
-    /// default/kubernetes without that Service (see [`Options::no_services_ok`]). A Service with a
-    /// value that cannot be what it should be (an address, a port) is noted, with the field, and not
-    /// judged.
+    /// Incomplete input: usable services without any EndpointSlice (see
+    /// [`Options::no_endpoints_ok`]); no Service at all, EndpointSlices none of which has its
+    /// Service here, or an EndpointSlice of default/kubernetes without that Service (see
+    /// [`Options::no_services_ok`]). A Service with a value that is not valid (an address, a port)
+    /// is noted, with the field, and is not judged.
     pub fn desired_state(&self, options: &Options) -> Result<ctnetlink::DesiredState> {
         convert::desired_state(self, options)
     }

@@ -1,4 +1,4 @@
-//! `Capabilities` and `Explanation`: what the kernel can be trusted with, and what is made of it.
+//! `Capabilities` and `Explanation`: what the kernel can be trusted with, and how a filter uses it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use crate::error::raise;
 
-/// What the running kernel filters, flushes, counts and stamps.
+/// What the running kernel can filter by, flush by, count and timestamp.
 #[pyclass(frozen, module = "ctnetlink", name = "Capabilities")]
 pub(crate) struct Capabilities(pub(crate) ctnetlink::Capabilities);
 

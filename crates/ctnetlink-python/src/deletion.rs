@@ -149,7 +149,7 @@ pub(crate) fn failures(py: Python<'_>, failures: &[ctnetlink::Failure]) -> Vec<F
     failures.iter().map(one).collect()
 }
 
-/// What became of `delete_many`.
+/// The result of `delete_many`.
 #[pyclass(frozen, module = "ctnetlink", name = "Deletions")]
 pub(crate) struct Deletions(pub(crate) ctnetlink::Deletions);
 

@@ -16,7 +16,7 @@ use crate::error::{raise, raise_io, raise_kube};
 use crate::keyword;
 use crate::options::seconds;
 
-/// What should be: frontends, and the backends that serve them.
+/// The desired state: frontends, and the backends that serve them.
 #[pyclass(frozen, module = "ctnetlink", name = "DesiredState")]
 pub(crate) struct DesiredState(pub(crate) ctnetlink::DesiredState);
 
@@ -189,14 +189,14 @@ fn endpoint(backend: &Bound<'_, PyAny>) -> PyResult<Endpoint> {
     Ok(Endpoint::new((address, port).into()).serving(serving))
 }
 
-/// `str` and `bytes` are JSON, a path-like or a file object is a file. With what errors should say
-/// in front.
+/// Reads a source: `str` and `bytes` are JSON, a path-like or a file object is a file. Also returns
+/// a prefix for errors.
 fn read(source: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, String)> {
     if let Ok(text) = source.cast::<PyString>() {
         let json = text.to_str()?.as_bytes().to_vec();
-        // The mistake everybody makes once.
+        // A path given as a str is a common mistake.
         let looks_like_json = matches!(json.trim_ascii_start().first(), None | Some(b'{' | b'['));
-        let hint = "a str is the JSON itself, pass a pathlib.Path for a file: ";
+        let hint = "a str is the JSON itself (pass a pathlib.Path for a file): ";
         return Ok((json, if looks_like_json { String::new() } else { hint.into() }));
     }
     if let Ok(bytes) = source.cast::<PyBytes>() {

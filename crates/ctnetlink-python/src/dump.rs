@@ -26,7 +26,7 @@ impl Dump {
 struct DumpState {
     dump: Option<ctnetlink::Dump>,
     chunk: VecDeque<ctnetlink::Flow>,
-    /// Found behind the entries of the chunk, raised after them.
+    /// An error that came after the entries of the chunk, and is raised after them.
     error: Option<Error>,
 }
 

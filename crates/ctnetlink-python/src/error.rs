@@ -1,5 +1,5 @@
-//! Errors: `OSError` with a true errno wherever there is one, so that `PermissionError`,
-//! `FileNotFoundError` and their siblings come out by themselves.
+//! Errors: `OSError` with an errno wherever there is one, so that Python itself makes it a
+//! `PermissionError`, a `FileNotFoundError` and so on.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ create_exception!(
     ctnetlink,
     DecodeError,
     PyValueError,
-    "An answer of the kernel is not what the protocol says, or was cut."
+    "An answer of the kernel is malformed, or was cut."
 );
 create_exception!(
     ctnetlink,
@@ -34,16 +34,17 @@ pub(crate) fn raise(error: Error) -> PyErr {
     }
 }
 
-/// The same for a file that cannot be read.
+/// Turns the error of a file that cannot be read into an `OSError`.
 pub(crate) fn raise_io(error: &io::Error, path: PathBuf) -> PyErr {
     let errno = error.raw_os_error().unwrap_or(0);
-    // The standard library appends the number, which Python shows in front.
+    // The standard library appends the errno, which Python puts in front.
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default().to_owned();
     PyOSError::new_err((errno, text, path.into_os_string()))
 }
 
-/// The same for input in Kubernetes' form, which came from somewhere.
+/// Turns an error in Kubernetes objects into a `ValueError`. `source` is the prefix that says where
+/// they came from.
 pub(crate) fn raise_kube(error: ctnetlink_kube::Error, source: &str) -> PyErr {
     PyValueError::new_err(format!("{source}{error}"))
 }

@@ -9,7 +9,7 @@ use crate::error::raise;
 use crate::flow::Flow;
 use crate::keyword;
 
-/// Which entries are meant. Combine with &, | and ~.
+/// Selects entries. Combine with &, | and ~.
 #[pyclass(frozen, eq, module = "ctnetlink", name = "Filter")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct Filter(pub(crate) ctnetlink::Filter);
@@ -44,12 +44,12 @@ impl Filter {
         text.parse().map(Filter).map_err(raise)
     }
 
-    /// Whether an entry is meant.
+    /// Whether the filter selects an entry.
     fn matches(&self, flow: &Flow) -> bool {
         self.0.matches(&flow.0)
     }
 
-    /// Say what the kernel would be asked to filter by, and why not by more.
+    /// Say what the kernel would be asked to filter by, and why it is not asked for more.
     fn explain(&self, capabilities: &Capabilities) -> PyResult<Explanation> {
         self.0.explain(&capabilities.0).map(Explanation).map_err(raise)
     }
@@ -66,7 +66,7 @@ impl Filter {
         Filter(!self.0.clone())
     }
 
-    /// `a and b` would be `b` alone, and mean more than was said.
+    /// Without this error, `a and b` would be `b` alone and match more than intended.
     fn __bool__(&self) -> PyResult<bool> {
         Err(PyTypeError::new_err(
             "a filter is neither true nor false: combine filters with &, | and ~",
@@ -83,7 +83,7 @@ impl Filter {
 }
 
 fn empty() -> PyErr {
-    PyValueError::new_err("an empty filter is not a filter: name a criterion")
+    PyValueError::new_err("an empty filter would select everything: give at least one criterion")
 }
 
 /// A filter as an object or as text.
@@ -109,8 +109,8 @@ impl<'py> FromPyObject<'_, 'py> for AnyFilter {
     }
 }
 
-/// The filter of a call that takes one, or its keywords, or neither. A keyword that is `None` is
-/// one not given.
+/// The filter of a call that takes a filter, keywords or neither. A keyword that is `None` counts
+/// as not given.
 pub(crate) fn from_call(
     filter: Option<AnyFilter>,
     criteria: Option<&Bound<'_, PyDict>>,
@@ -124,7 +124,7 @@ pub(crate) fn from_call(
     }
 }
 
-/// The filter of a call that needs one: without it everything would be meant.
+/// The filter of a call that needs one, because without it every entry would match.
 pub(crate) fn required(
     filter: Option<AnyFilter>,
     criteria: Option<&Bound<'_, PyDict>>,

@@ -79,7 +79,7 @@ impl Flow {
 
     #[getter]
     fn labels(&self) -> Vec<u16> {
-        // Wider than they are: a vector of bytes would become `bytes`.
+        // u16 and not u8, because a `Vec<u8>` would become `bytes`.
         self.0.labels().unwrap_or_default().iter().map(u16::from).collect()
     }
 

@@ -62,12 +62,13 @@ impl Conntrack {
         self.close();
     }
 
-    /// Close the handle. Dumps that are running go on.
+    /// Close the handle. Running dumps continue.
     fn close(&self) {
         lock(&self.0).take();
     }
 
-    /// Count the entries that match a filter or keywords; without either the kernel's own count.
+    /// Count the entries that match a filter or keywords; without either, return the kernel's
+    /// count.
     #[pyo3(signature = (filter=None, **criteria))]
     fn count(
         &self,
@@ -87,7 +88,7 @@ impl Conntrack {
         self.detached(py, ctnetlink::Conntrack::capabilities).map(Capabilities)
     }
 
-    /// Trust the kernel as far as these say, found by another handle on this machine.
+    /// Trust the kernel as far as these capabilities say, from another handle on this machine.
     fn use_capabilities(&self, capabilities: &Capabilities) -> PyResult<()> {
         self.open_handle()?.use_capabilities(&capabilities.0);
         Ok(())
@@ -140,7 +141,7 @@ impl Conntrack {
         let filter = filter::required(filter, criteria)?;
         if dry_run && in_kernel {
             return Err(PyValueError::new_err(
-                "dry_run and in_kernel exclude each other: the kernel does not count",
+                "dry_run and in_kernel cannot be combined: the kernel does not count",
             ));
         }
         self.detached(py, |ct| {
@@ -206,7 +207,7 @@ fn namespace(netns: &Bound<'_, PyAny>) -> PyResult<File> {
                 Ok(number) => number.extract::<u32>()?,
                 Err(_) => netns.extract::<u32>()?,
             };
-            // Opens the same namespace once more, so that the caller may close theirs.
+            // Opens the same namespace again, so that the caller may close its descriptor.
             PathBuf::from(format!("/proc/self/fd/{number}"))
         }
     };

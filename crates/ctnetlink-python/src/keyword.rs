@@ -1,6 +1,6 @@
 //! Criteria by keyword: what Python objects mean, with errors that name the keyword.
 //!
-//! Numbers are `int` (never `bool`), and of several things given at once any may hold.
+//! Numbers are `int` (never `bool`). Of several values for one keyword, any may match.
 
 use std::ops::Bound as Limit;
 
@@ -20,7 +20,7 @@ pub(crate) fn conjunction(criteria: Option<&Bound<'_, PyDict>>) -> PyResult<Opti
     let mut all: Option<Filter> = None;
     for (key, value) in criteria.into_iter().flatten() {
         let key = key.extract::<String>()?;
-        // A keyword has to exist even where its value says nothing.
+        // A keyword has to exist even if its value is None.
         let constructor = constructor(&key)?;
         if value.is_none() {
             continue;
@@ -47,11 +47,12 @@ pub(crate) fn conjunction(criteria: Option<&Bound<'_, PyDict>>) -> PyResult<Opti
     Ok(all)
 }
 
-/// What a keyword's value means.
+/// Makes a filter of a keyword's value.
 type Constructor = fn(Value<'_, '_>) -> PyResult<Filter>;
 
-/// Every keyword with what it makes, in the order of the stubs. The one list: the error text, the
-/// signature of `Filter` and `Filter.KEYWORDS` come from it, and the tests hold the stubs to it.
+/// Every keyword with its constructor, in the order of the stubs. This is the only list: the error
+/// text and `Filter.KEYWORDS` are made from it, and the tests compare the signature of `Filter` and
+/// the stubs with it.
 const KEYWORDS: [(&str, Constructor); 36] = [
     ("family", |v| any_of(v, parsed, Filter::family)),
     ("protocol", |v| any_of(v, protocol, Filter::protocol)),
@@ -99,12 +100,12 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 fn constructor(key: &str) -> PyResult<Constructor> {
     let found = KEYWORDS.iter().find(|(name, _)| *name == key);
     found.map(|(_, constructor)| *constructor).ok_or_else(|| {
-        let known = names().collect::<Vec<_>>().join(", ");
-        PyTypeError::new_err(format!("unknown keyword {key:?}: expected one of {known}"))
+        let known = names().collect::<Vec<_>>().join("\", \"");
+        PyTypeError::new_err(format!("unknown keyword {key:?}: expected one of \"{known}\""))
     })
 }
 
-/// What stands where something else is expected.
+/// The error for a value of the wrong type.
 fn instead(what: &str, value: Value<'_, '_>) -> PyErr {
     let kind = value.get_type();
     let name = kind.name().map_or_else(|_| "an object".into(), |name| name.to_string());
@@ -115,7 +116,7 @@ fn is_integer(value: Value<'_, '_>) -> bool {
     value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>()
 }
 
-/// A number from 0 on.
+/// A number from 0 to `most`.
 pub(crate) fn integer<T>(value: Value<'_, '_>, most: T) -> PyResult<T>
 where
     T: TryFrom<u64> + Into<u64> + Copy,
@@ -146,7 +147,7 @@ pub(crate) fn protocol(value: Value<'_, '_>) -> PyResult<Protocol> {
     text(value, "a protocol's name or number")?.parse().map_err(raise)
 }
 
-/// The members of a list, a tuple or a set; one thing is by itself.
+/// The members of a list, a tuple or a set; any other value is the only member.
 fn members<'py>(value: Value<'_, 'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let several = value.is_instance_of::<PyList>()
         || value.is_instance_of::<PyTuple>()
@@ -176,8 +177,8 @@ pub(crate) fn addresses(value: Value<'_, '_>) -> PyResult<Addresses> {
         if !known {
             return Err(instead("addresses as text or objects of ipaddress", &member));
         }
-        // The objects of `ipaddress` print what the parser reads; a `str` of an enumeration is
-        // meant by its value.
+        // The objects of `ipaddress` print what the parser reads. Of a `str` that is a member of an
+        // enumeration, the value counts, and not what `str()` prints.
         let text = match member.cast::<PyString>() {
             Ok(text) => text.extract::<String>()?,
             Err(_) => member.str()?.extract()?,
@@ -200,7 +201,7 @@ pub(crate) fn ports(value: Value<'_, '_>) -> PyResult<Ports> {
             let bounds = u16::try_from(start).ok().zip(u16::try_from(stop - 1).ok());
             let Some((first, last)) = bounds.filter(|(a, b)| a <= b && step == 1) else {
                 return Err(PyValueError::new_err(
-                    "a range of ports has step 1, is not empty, and lies within 0 to 65535",
+                    "a range of ports must have step 1, be within 0 to 65535, and not be empty",
                 ));
             };
             ranges.push(first..=last);

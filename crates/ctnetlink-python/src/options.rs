@@ -1,4 +1,4 @@
-//! What several classes need: how to reconcile, seconds, and a lock that a panic does not spoil.
+//! What several classes need: options of a reconciler, seconds, and a lock that survives a panic.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How to reconcile, as Python says it.
+/// Options of a reconciler, as Python passes them.
 pub(crate) struct Options<'a, 'py> {
     pub(crate) profile: &'a str,
     pub(crate) dry_run: bool,
@@ -43,7 +43,7 @@ impl Options<'_, '_> {
             }
         };
         reconciler = reconciler.authority(authority);
-        let nothing = "protocols and zones: an empty list judges nothing";
+        let nothing = "protocols, zones: an empty list judges nothing";
         if let Some(protocols) = self.protocols {
             let protocols: PyResult<Vec<_>> = protocols.iter().map(keyword::protocol).collect();
             let protocols = protocols?;

@@ -1,4 +1,4 @@
-//! `Reconciler`: for a process that reconciles again and again.
+//! `Reconciler`: for a process that reconciles repeatedly.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::handle::Conntrack;
 use crate::options::{Options, lock, seconds};
 use crate::report::Report;
 
-/// Removes stale entries again and again; the cost of a run follows what has changed.
+/// Removes stale entries repeatedly; the cost of a run follows what has changed.
 #[pyclass(frozen, module = "ctnetlink", name = "Reconciler")]
 pub(crate) struct Reconciler {
     inner: Mutex<ctnetlink::Reconciler>,

@@ -108,7 +108,7 @@ pub fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
-/// Appends a nest of what a closure appends.
+/// Appends a nested attribute, whose members a closure appends.
 pub fn nest(out: &mut Vec<u8>, kind: u16, members: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend([0; 2]);
@@ -118,7 +118,7 @@ pub fn nest(out: &mut Vec<u8>, kind: u16, members: impl FnOnce(&mut Vec<u8>)) {
     out[start..start + 2].copy_from_slice(&length.to_ne_bytes());
 }
 
-/// Creates entries in the network namespace of the thread that made it.
+/// Creates entries in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct Filler {
     socket: Socket,
@@ -131,7 +131,7 @@ impl Filler {
     ///
     /// # Errors
     ///
-    /// What `socket(2)` and its companions say.
+    /// The errors of `socket(2)`, `bind(2)` and `connect(2)`.
     pub fn open() -> io::Result<Filler> {
         let mut socket = Socket::new(NETLINK_NETFILTER)?;
         socket.bind_auto()?;
@@ -143,14 +143,15 @@ impl Filler {
     ///
     /// # Errors
     ///
-    /// The kernel's answer to any entry of the datagram, `EEXIST` for one that is there already.
+    /// The kernel's answer to any entry of the datagram, such as `EEXIST` for one that exists
+    /// already.
     pub fn create(&mut self, entry: &Entry) -> io::Result<()> {
         entry.append(&mut self.datagram);
         self.pending += 1;
         if self.pending == BATCH { self.flush() } else { Ok(()) }
     }
 
-    /// Creates all that is pending.
+    /// Creates all pending entries.
     ///
     /// # Errors
     ///

@@ -56,7 +56,7 @@ impl Present {
     }
 }
 
-/// Address number `low` of network `net`, in either family.
+/// Address number `low` of network `net`, in the given family.
 fn address(v6: bool, net: u8, low: u32) -> IpAddr {
     if v6 {
         let [a, b, c, d] = low.to_be_bytes().map(u16::from);
@@ -132,8 +132,8 @@ impl KubeTable {
                 // Nobody answers at a dead backend, so no reply was seen.
                 (Entry { status: 0x8, ..entry(frontend, backend) }, Fate::Stale(reason))
             }
-            // What looks similar and must live: another port of the frontend's address, a DNS
-            // server that is no service, and somebody else's frontend.
+            // What looks similar and must survive: another port of the frontend's address, a DNS
+            // server that is not a service, and a frontend that is not ours.
             7 => (entry(other_port, dead_backend(v6)), Fate::Healthy),
             8 => (entry(outside, outside), Fate::Healthy),
             9 => (entry(outside, dead_backend(v6)), Fate::Healthy),
@@ -164,8 +164,8 @@ impl KubeTable {
         self.fill_from(0, progress)
     }
 
-    /// The same, from this number on: a smaller table grows, because it is the beginning of a larger
-    /// one.
+    /// Creates the entries from this number on, as [`fill`](KubeTable::fill) does. A smaller table
+    /// can grow in this way, because it is the beginning of a larger one.
     ///
     /// # Errors
     ///
@@ -181,11 +181,11 @@ impl KubeTable {
         filler.flush()
     }
 
-    /// The services as they are.
+    /// The desired state: the services as they are.
     ///
     /// # Errors
     ///
-    /// None, as long as the table is well made.
+    /// None, unless the table itself has a mistake.
     pub fn desired(&self) -> Result<DesiredState, Error> {
         let mut builder = DesiredState::builder();
         for n in 0..DNS_FRONTENDS {
@@ -208,7 +208,7 @@ impl KubeTable {
         builder.build()
     }
 
-    /// The services as they were: one more.
+    /// The previous state: only the service that has been removed since.
     ///
     /// # Errors
     ///
@@ -222,7 +222,7 @@ impl KubeTable {
     ///
     /// # Errors
     ///
-    /// What the oracle's dump says.
+    /// The errors of the oracle's dump.
     pub fn recount(&self) -> io::Result<Recount> {
         Ok(self.recount_of(&self.present()?))
     }
@@ -231,7 +231,7 @@ impl KubeTable {
     ///
     /// # Errors
     ///
-    /// What the oracle's dump says, and the kernel's answer to an entry it refuses.
+    /// The errors of the oracle's dump, and the kernel's answer to an entry it refuses.
     pub fn restore(&self) -> io::Result<Recount> {
         let present = self.present()?;
         let mut filler = Filler::open()?;

@@ -3,7 +3,7 @@
 //! Namespaces belong to threads, and libtest gives each test a thread, so tests run in parallel,
 //! each in a namespace of its own that dies with it. Child processes inherit it.
 //!
-//! What cannot get a namespace fails and says why; nothing is skipped.
+//! A test that cannot get a namespace fails and says why; no test is skipped.
 #![allow(unsafe_code, reason = "unshare(2), setns(2) and pre_exec have no safe form")]
 
 use std::ffi::CString;
@@ -37,7 +37,7 @@ fn unshare(flags: libc::c_int) -> io::Result<()> {
 ///
 /// # Panics
 ///
-/// If there is no namespace to be had, or the test fails.
+/// If no namespace can be made, or the test fails.
 pub fn in_netns<F: FnOnce()>(body: F) {
     match unshare(libc::CLONE_NEWNET) {
         Ok(()) => body(),
@@ -126,7 +126,7 @@ fn write_raw(path: &CString, text: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// What `unshare(2)` or the id maps say.
+/// The error of `unshare(2)`, or of writing the id maps.
 pub fn enter_private() -> io::Result<()> {
     match unshare(libc::CLONE_NEWNET) {
         Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
@@ -146,11 +146,11 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes one. The calling thread stays where it is.
+    /// Makes a new namespace. The calling thread stays where it is.
     ///
     /// # Panics
     ///
-    /// If there is no namespace to be had.
+    /// If no namespace can be made.
     pub fn new() -> Namespace {
         let made = thread::spawn(|| {
             unshare(libc::CLONE_NEWNET)?;
@@ -163,7 +163,7 @@ impl Namespace {
         }
     }
 
-    /// Its file, as `open_in` takes it.
+    /// The namespace's file, for `Conntrack::open_in`.
     ///
     /// # Panics
     ///

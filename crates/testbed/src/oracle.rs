@@ -40,7 +40,7 @@ pub struct Seen {
 ///
 /// # Errors
 ///
-/// What the socket says; a message the oracle cannot read is an error too.
+/// The errors of the socket. A message that the oracle cannot read is an error too.
 pub fn dump(mut each: impl FnMut(Seen)) -> io::Result<()> {
     let mut socket = Socket::new(12)?;
     socket.bind_auto()?;
@@ -118,8 +118,8 @@ fn seen(attributes: &[ConntrackAttribute]) -> io::Result<Seen> {
     })
 }
 
-/// Protocol, source and destination of a tuple as the oracle has read it; ports are 0 where there
-/// are none.
+/// Protocol, source and destination of a tuple as the oracle has read it; ports are 0 for protocols
+/// without ports.
 pub fn direction(parts: &[Tuple]) -> Option<(u8, SocketAddr, SocketAddr)> {
     let (mut src, mut dst, mut protocol): (Option<IpAddr>, Option<IpAddr>, _) = (None, None, None);
     let (mut src_port, mut dst_port) = (0, 0);

@@ -16,8 +16,8 @@ pub enum Answer {
     Data(u16, u16),
 }
 
-/// Sends one request in the calling thread's namespace and collects what is queued in answer.
-/// `kind` is `(subsystem << 8) | message`; `flags` go without `NLM_F_REQUEST`.
+/// Sends one request in the calling thread's namespace and collects the answers.
+/// `kind` is `(subsystem << 8) | message`; `NLM_F_REQUEST` is added to `flags`.
 ///
 /// # Panics
 ///
@@ -38,11 +38,11 @@ pub fn request(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<u8> 
     message
 }
 
-/// A socket in the calling thread's namespace, on which only the kernel is heard.
+/// A socket in the calling thread's namespace that receives from the kernel only.
 ///
 /// # Errors
 ///
-/// What `socket(2)` and its companions say.
+/// The errors of `socket(2)`, `bind(2)` and `connect(2)`.
 pub fn connected() -> io::Result<Socket> {
     let mut socket = Socket::new(12)?;
     socket.bind_auto()?;
@@ -85,7 +85,7 @@ pub fn capture() -> Vec<Vec<u8>> {
     }
 }
 
-/// Sends bytes as they are.
+/// Sends bytes as they are, and collects the answers.
 ///
 /// # Panics
 ///

@@ -119,7 +119,8 @@ pub(crate) fn desired_state(cluster: &Cluster, options: &Options) -> Result<Desi
     Ok(state)
 }
 
-/// Half a picture must not mean that everything is gone: Services and their slices come together.
+/// Refuses incomplete input, which must not mean that everything is gone: Services and their slices
+/// come together.
 fn check_halves(
     cluster: &Cluster,
     names: &BTreeSet<(&str, &str)>,
@@ -163,12 +164,12 @@ fn is_excluded(metadata: &ObjectMeta) -> bool {
     EXCLUDING_LABELS.iter().any(|name| label(metadata, name).is_some())
 }
 
-/// What is said about a Service that is not judged because something of it cannot be read.
+/// The note about a Service that is not judged because a part of it cannot be read.
 pub(crate) fn unknown_note(error: &Error, namespace: &str, name: &str) -> String {
     format!("{error}; {} is not judged", object_name("Service", namespace, name))
 }
 
-/// The frontends of a Service of which not everything can be read: whatever can be.
+/// Those frontends that can be read of a Service that cannot be read completely.
 fn readable_frontends(service: &Service, namespace: &str, name: &str) -> Vec<ServicePort> {
     let object = Object(object_name("Service", namespace, name));
     let Some(spec) = &service.spec else { return Vec::new() };
@@ -248,7 +249,7 @@ impl Object {
     }
 
     fn address(&self, field: impl Fn() -> String, text: &str) -> Result<IpAddr> {
-        // What the standard library says of a bad address is less than this.
+        // This says more about a bad address than the standard library's error.
         let address = text.parse().ok().or_else(|| without_leading_zeros(text)?.parse().ok());
         address.ok_or_else(|| self.bad(field(), format!("{text:?} is not an IP address")))
     }
@@ -353,7 +354,7 @@ fn load_balancer_ips(object: &Object, service: &Service) -> Result<Vec<IpAddr>> 
     Ok(addresses)
 }
 
-/// Adds a slice's endpoints for the slice ports that are this service port's.
+/// Adds the endpoints of a slice, for those of its ports that belong to this service port.
 fn add_endpoints(
     service_port: &mut ServicePort,
     slice: &EndpointSlice,

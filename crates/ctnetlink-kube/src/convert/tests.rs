@@ -429,8 +429,8 @@ fn slices_without_services_are_half_an_input() {
     for (items, expected) in [
         (vec![], "not one Service in the document (0 EndpointSlices)"),
         (vec![slice()], "not one Service in the document (1 EndpointSlices)"),
-        (vec![service(), stranger()], "the Service of any of them is not"),
-        (vec![service(), slice(), kubernetes], "the Service default/kubernetes is not"),
+        (vec![service(), stranger()], "but not the Service of any of them"),
+        (vec![service(), slice(), kubernetes], "but not the Service default/kubernetes"),
     ] {
         let text = convert_with(&items, &Options::default()).unwrap_err().to_string();
         assert!(text.contains(expected), "{text}");

@@ -1,4 +1,4 @@
-//! Operations on entries, many to a datagram, each with an outcome of its own.
+//! Operations on entries, many to a datagram, each with its own outcome.
 
 use crate::error::{Error, Operation, Result};
 use crate::model::flow::Flow;
@@ -9,10 +9,10 @@ use crate::transport::answer::Answer;
 use crate::transport::command::Command;
 
 /// Requests per datagram. An error reply is charged 832 bytes of receive buffer, so the default
-/// buffer of 212992 bytes holds 256 of them; more gains nothing.
+/// buffer of 212992 bytes holds 256 of them; more requests per datagram gain nothing.
 pub(crate) const LIMIT: usize = 200;
 
-/// What became of one operation of a [`Batch`].
+/// The outcome of one operation of a [`Batch`].
 ///
 /// ```no_run
 /// # fn f(ct: &ctnetlink::Conntrack, mut batch: ctnetlink::Batch) -> ctnetlink::Result<()> {
@@ -29,16 +29,16 @@ pub(crate) const LIMIT: usize = 200;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It is done.
+    /// The operation is done.
     Done,
-    /// No such entry (`ENOENT`). For a delete: it had gone already, or was replaced by one toward
-    /// another backend, which the kernel does not tell apart.
+    /// No such entry (`ENOENT`). For a delete: the entry was already gone, or was replaced by one
+    /// toward another backend; the kernel does not distinguish the two.
     NotFound,
     /// The kernel refused, or the request could not be sent.
     Failed(Error),
     /// The answer was lost (an overrun of the receive buffer), and repeating the operation could do
-    /// harm: all that is known is whether the entry is there now. Never for a batch of
-    /// [deletes](Batch::delete) alone, which is asked again.
+    /// harm: all that is known is whether the entry is there now. It never happens in a batch of
+    /// [deletes](Batch::delete) alone, because those can be repeated.
     Unknown {
         /// The entry is there.
         exists: bool,
@@ -46,12 +46,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// It is done.
+    /// Whether the operation is done.
     pub fn is_done(&self) -> bool {
         matches!(self, Outcome::Done)
     }
 
-    /// No such entry.
+    /// Whether there was no such entry.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Outcome::NotFound)
     }
@@ -65,10 +65,10 @@ impl Outcome {
     }
 }
 
-/// Operations to be sent together: a datagram for every 200 of them, and an outcome for each.
+/// Operations to be sent together, 200 to a datagram, with an outcome for each.
 ///
-/// There is no transaction: one that fails does not stop the others. Only failures are answered by
-/// the kernel, so that a batch costs little more than the work itself.
+/// A batch is not a transaction: an operation that fails does not stop the others. The kernel
+/// answers only failures, so a batch costs little more than the work itself.
 ///
 /// ```no_run
 /// use ctnetlink::{Batch, Change, Conntrack, Outcome};
@@ -95,13 +95,13 @@ struct Item {
     after_loss: AfterLoss,
 }
 
-/// How the result of a request whose answer was lost is found out.
+/// How to find out the result of a request whose answer was lost.
 #[derive(Debug, Clone)]
 enum AfterLoss {
     /// A delete of exactly one dumped entry: it can be repeated, as long as nothing in the datagram
     /// can have brought the entry back.
     Repeat,
-    /// A delete by key: the same attributes make a get.
+    /// A delete by key: a get with the same attributes shows whether the entry is there.
     GetSame,
     /// A request that shows whether the entry is there.
     Get(Vec<u8>),
@@ -118,12 +118,13 @@ impl Batch {
         self.items.len()
     }
 
-    /// It holds none.
+    /// Whether it holds no operations.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Creates an entry; `EEXIST` if there is one with either of its tuples.
+    /// Adds an operation that creates an entry. Its outcome is `EEXIST` if there is an entry with
+    /// either of its tuples.
     ///
     /// # Errors
     ///
@@ -132,7 +133,7 @@ impl Batch {
         self.add_creation(new, false)
     }
 
-    /// Creates an entry, or updates the one with its original tuple.
+    /// Adds an operation that creates an entry, or updates the one with its original tuple.
     ///
     /// # Errors
     ///
@@ -148,7 +149,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Updates an entry.
+    /// Adds an operation that updates an entry.
     ///
     /// # Errors
     ///
@@ -158,11 +159,12 @@ impl Batch {
         Ok(())
     }
 
-    /// Deletes exactly this entry, as it was dumped: by reply tuple, zone and id.
+    /// Adds an operation that deletes exactly this entry, as it was dumped: by reply tuple, zone
+    /// and id.
     ///
     /// # Errors
     ///
-    /// An entry without an id, which cannot be told from its successor.
+    /// An entry without an id, which cannot be distinguished from its successor.
     pub fn delete<B: AsRef<[u8]>>(&mut self, flow: &Flow<B>) -> Result<()> {
         let start = self.datagram.len();
         entry::append_delete(&mut self.datagram, flow)?;
@@ -170,7 +172,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Deletes the entry with this key, whatever it is by now.
+    /// Adds an operation that deletes the entry that has this key when the batch runs.
     ///
     /// # Errors
     ///
@@ -185,19 +187,19 @@ impl Batch {
         self.datagram.extend(request);
     }
 
-    /// A datagram's worth has been collected.
+    /// Whether enough for one datagram has been collected.
     pub(crate) fn is_full(&self) -> bool {
         self.items.len() >= LIMIT
     }
 
     /// Sends everything and hands over one outcome per operation, in order. The batch is empty
-    /// afterwards, also after an error.
+    /// afterwards, even after an error.
     ///
     /// # Errors
     ///
-    /// When the first datagram could not be sent, or was refused as a whole, for instance without
-    /// `CAP_NET_ADMIN`: then nothing is done. If that happens to a later one, its error is the
-    /// outcome of all that is left.
+    /// If the first datagram could not be sent, or was refused as a whole, for instance without
+    /// `CAP_NET_ADMIN`: then nothing was done. If that happens to a later datagram, its error is
+    /// the outcome of all remaining operations.
     pub(crate) fn execute(
         &mut self,
         command: &mut Command,
@@ -214,7 +216,7 @@ impl Batch {
                 match send(command, &mut datagram[first..next], chunk, &mut outcomes) {
                     Ok(()) => {}
                     Err(error) if nth == 0 => return Err(error),
-                    // Something was done before, which an error alone would hide.
+                    // Earlier datagrams were executed, which an error alone would hide.
                     Err(error) => broken = Some(error),
                 }
             }
@@ -223,18 +225,18 @@ impl Batch {
                 Some(error) => chunk.iter().for_each(|_| each(Outcome::Failed(error.clone()))),
             }
         }
-        // The room is used again.
+        // Keeps the allocation for the next use.
         datagram.clear();
         self.datagram = datagram;
         Ok(())
     }
 }
 
-/// Sends one datagram. Requests without an answer have succeeded, except when answers were lost.
+/// Sends one datagram. Requests without an answer have succeeded, unless answers were lost.
 ///
 /// # Errors
 ///
-/// Only if none of it was executed. Whatever is wrong with the answers ends in the outcomes.
+/// Only if none of it was executed. Problems with the answers are reported in the outcomes.
 fn send(
     command: &mut Command,
     datagram: &mut [u8],
@@ -246,8 +248,8 @@ fn send(
     outcomes.clear();
     outcomes.resize(count, None);
 
-    // Only failures answer, except for the last request: its answer proves that all before it
-    // were executed, as the kernel works through a datagram in order.
+    // Only failures are answered, but the last request always is: its answer proves that all
+    // requests before it were executed, because the kernel processes a datagram in order.
     let first_sequence = command.reserve(count);
     for (at, (sequence, item)) in (first_sequence..).zip(items).enumerate() {
         request::seal(&mut datagram[item.start - base..], sequence, at + 1 == count);
@@ -263,7 +265,8 @@ fn send(
     if let Some(refusal) = refused_as_a_whole(outcomes) {
         return Err(refusal.clone());
     }
-    // An overrun, or an answer that cannot be read, which may have stood before others.
+    // Answers are missing after an overrun, or after an answer that cannot be read, because others
+    // may have followed it.
     let complete = matches!(drained, Ok(false)) && outcomes.last().is_none_or(Option::is_some);
     if !complete {
         ask_again(command, datagram, items, outcomes);
@@ -272,7 +275,8 @@ fn send(
 }
 
 /// A datagram is refused as a whole with one `EPERM`, under the number of its first request; the
-/// rest is discarded without an answer. The last request was to be answered in any case.
+/// rest is discarded without an answer. If the datagram had been executed, the last request would
+/// have been answered.
 fn refused_as_a_whole(outcomes: &[Option<Outcome>]) -> Option<&Error> {
     let error = outcomes.first()?.as_ref()?.error()?;
     let rest_unanswered = outcomes.iter().skip(1).all(Option::is_none);
@@ -281,9 +285,9 @@ fn refused_as_a_whole(outcomes: &[Option<Outcome>]) -> Option<&Error> {
 
 /// Requests without an answer were executed with an unknown result.
 ///
-/// A datagram of pinned deletes alone is asked once more, one by one. Anything else is never
-/// repeated, since a later request of the datagram may have undone or built on it: the entry is
-/// looked for instead.
+/// If the datagram holds only deletes of dumped entries, they are repeated, one by one. Anything
+/// else is never repeated, because a later request of the datagram may have undone it or built on
+/// it: the entry is looked up instead.
 fn ask_again(
     command: &mut Command,
     datagram: &mut [u8],
@@ -311,7 +315,7 @@ fn ask_again(
     }
 }
 
-/// What the answer to the repeated request, or to the look for the entry, tells.
+/// The outcome according to the answer to the repeated request, or to the lookup of the entry.
 fn second_answer(answer: Result<()>, repeated: bool) -> Outcome {
     match answer.map_or_else(failed, |()| Outcome::Done) {
         Outcome::Done if !repeated => Outcome::Unknown { exists: true },

@@ -16,10 +16,11 @@ use crate::request::filter as request;
 impl Conntrack {
     /// Deletes the entries a filter matches, once it is [run](DeleteMatching::run).
     ///
-    /// What is matched is decided here, entry by entry, as of the dump; each is then deleted by
-    /// reply tuple, zone and id as dumped. So no kernel can make it more than the filter says, and an
-    /// entry that was re-created toward another backend meanwhile is not touched. What can change
-    /// between dump and delete (mark, status, state, timeout, counters) is as of the dump.
+    /// Which entries match is decided here, on each entry as it was dumped; each match is then
+    /// deleted by reply tuple, zone and id. So no kernel can make it delete more than the filter
+    /// says, and an entry that was re-created toward another backend in the meantime is not
+    /// touched. What can change between dump and delete (mark, status, state, timeout, counters) is
+    /// matched as it was in the dump.
     ///
     /// ```no_run
     /// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
@@ -37,7 +38,7 @@ impl Conntrack {
 
 type OnMatch<'a> = dyn FnMut(&FlowRef<'_>) + 'a;
 
-/// A delete by filter that has not begun. Made by [`Conntrack::delete_matching`].
+/// A delete by filter that has not started yet. Made by [`Conntrack::delete_matching`].
 ///
 /// ```no_run
 /// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
@@ -50,7 +51,7 @@ type OnMatch<'a> = dyn FnMut(&FlowRef<'_>) + 'a;
 /// println!("{} entries", report.matched);
 /// # Ok(()) }
 /// ```
-#[must_use = "nothing is deleted before run() or in_kernel()"]
+#[must_use = "nothing is deleted until run() or in_kernel() is called"]
 pub struct DeleteMatching<'a> {
     ct: &'a Conntrack,
     filter: &'a Filter,
@@ -59,7 +60,7 @@ pub struct DeleteMatching<'a> {
 }
 
 impl<'a> DeleteMatching<'a> {
-    /// Counts what matches and deletes nothing.
+    /// With `true`, counts what matches and deletes nothing.
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
         self
@@ -76,8 +77,8 @@ impl<'a> DeleteMatching<'a> {
     ///
     /// # Errors
     ///
-    /// An invalid filter, or if the dump could not be started: then nothing was deleted. What comes
-    /// up later is in the report.
+    /// An invalid filter, or a dump that could not be started; nothing was deleted then. Errors
+    /// that occur later are in the report.
     pub fn run(self) -> Result<DeleteReport> {
         let started = Instant::now();
         let dump = self.ct.dump(self.filter)?;
@@ -102,25 +103,27 @@ impl<'a> DeleteMatching<'a> {
         })
     }
 
-    /// Has the kernel delete what matches, in one filtered flush for each family concerned: each
-    /// entry is judged under its lock as it is at that moment, and nothing is counted, because the
-    /// kernel does not tell. Entries inserted meanwhile may survive. Linux 6.12.
+    /// Lets the kernel delete what matches, in one filtered flush for each affected family. The
+    /// kernel judges each entry under its lock, as it is at that moment. Nothing is counted,
+    /// because the kernel does not report a count. Entries inserted during the flush may survive.
+    /// This needs Linux 6.12.
     ///
-    /// Only where the whole filter can be said in the kernel's terms and the probe has proved each
-    /// of them on this kernel; [`Filter::explain`] says beforehand. The request is made so that a
-    /// kernel which ignores the filter refuses it and deletes nothing.
+    /// It works only if the whole filter can be expressed in kernel criteria and the probe has
+    /// proved each of them on this kernel; [`Filter::explain`] tells in advance. The request is
+    /// made so that a kernel which ignores the filter refuses it and deletes nothing.
     ///
     /// A handle that has not [probed](Conntrack::capabilities) yet does so first.
     ///
     /// # Errors
     ///
-    /// A filter that cannot be left to this kernel, with the reason; then nothing was sent. If the
-    /// kernel refuses the flush of the second family, the error says that the first is done.
+    /// A filter that cannot be left to this kernel, with the reason; a
+    /// [`dry_run`](DeleteMatching::dry_run) or an [`on_match`](DeleteMatching::on_match). Nothing
+    /// was sent then. If the kernel refuses the flush of the second family, the error says that the
+    /// first is done.
     pub fn in_kernel(self) -> Result<()> {
         if self.dry_run || self.each.is_some() {
             return Err(Error::Invalid(
-                "delete in the kernel: there is nothing to count or to show; run() does both"
-                    .into(),
+                "delete in the kernel: it cannot count or show entries; run() can do both".into(),
             ));
         }
         let (trusts, untested) = match self.ct.trusts() {
@@ -131,10 +134,10 @@ impl<'a> DeleteMatching<'a> {
             }
         };
         let parts = self.filter.flush_plan(&trusts).map_err(|error| match untested {
-            Some(why) => Error::Invalid(format!("{error} (nothing could be: {why})")),
+            Some(why) => Error::Invalid(format!("{error} (nothing could be tried out: {why})")),
             None => error,
         })?;
-        // All of them, before the first is sent.
+        // All requests are built before the first is sent.
         let requests = parts.iter().map(request::flush).collect::<Result<Vec<_>>>()?;
         for (at, request) in requests.into_iter().enumerate() {
             self.ct.act(Operation::Flush, request).map_err(|error| after(&parts[..at], error))?;
@@ -164,7 +167,7 @@ impl fmt::Debug for DeleteMatching<'_> {
     }
 }
 
-/// What a [delete by filter](Conntrack::delete_matching) did. `Display` is for people.
+/// The result of a [delete by filter](Conntrack::delete_matching). `Display` is for people.
 ///
 /// ```no_run
 /// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
@@ -181,33 +184,34 @@ pub struct DeleteReport {
     pub filter: String,
     /// Nothing was deleted; `matched` says what would have been.
     pub dry_run: bool,
-    /// What the kernel filtered by, in the words of the filter; empty for nothing.
+    /// What the kernel filtered by, in the words of the filter; empty if it filtered nothing.
     pub pushdown: String,
-    /// Entries that came from the kernel, matching or not.
+    /// Entries that the kernel sent, matching or not.
     pub received: u64,
-    /// Entries that matched: `deleted + already_gone + unknown + failed`, unless it is a dry run. An
-    /// entry that a changing table shows twice counts twice.
+    /// Entries that matched: `deleted + already_gone + unknown + failed`, unless it is a dry run.
+    /// An entry that the dump of a changing table contains twice counts twice.
     pub matched: u64,
     /// Deleted.
     pub deleted: u64,
     /// Gone, or replaced by an entry with another reply tuple, before the delete arrived. After an
-    /// overrun of the receive buffer, which the default buffer excludes, also deletes of our own.
+    /// overrun of the receive buffer (impossible with the default size), this includes our own
+    /// deletes whose answer was lost.
     pub already_gone: u64,
-    /// The answer was lost, and asking again told nothing. Pinned deletes are asked again until
-    /// there is an answer, so this is 0 unless something is wrong with the socket.
+    /// The answer was lost, and asking again gave none either. Deletes are asked again, so this is
+    /// 0 unless something is wrong with the socket.
     pub unknown: u64,
     /// Deletes that did not succeed.
     pub failed: u64,
-    /// Why they did not: the first few different reasons, with the number of each.
+    /// Why deletes failed: the first few different reasons, each with its count.
     pub failures: Vec<Failure>,
-    /// What ended the walk early. What had matched until then was dealt with.
+    /// The error that ended the walk early. Entries that matched before it were dealt with.
     pub error: Option<Error>,
     /// Wall time.
     pub elapsed: Duration,
 }
 
 impl DeleteReport {
-    /// The walk came to its end, no delete failed, and what became of each is known.
+    /// Whether the walk reached its end, no delete failed, and the outcome of each delete is known.
     pub fn succeeded(&self) -> bool {
         self.failed == 0 && self.unknown == 0 && self.error.is_none()
     }

@@ -1,4 +1,4 @@
-//! Reading the table: a streaming cursor of its own socket and one buffer.
+//! Reading the table: a streaming cursor with its own socket and one buffer.
 
 use std::fmt;
 use std::fs;
@@ -28,8 +28,11 @@ pub(crate) enum Source {
     Dying,
 }
 
-/// Of the passes that may bring an entry, one reports it: the first that is about it. Also where the
-/// kernel ignores the filter and each pass brings everything.
+/// Whether the pass at `at` reports an entry.
+///
+/// Several passes can bring the same entry, and where the kernel ignores the filter every pass
+/// does, but it must be reported once: by the first pass whose kernel part covers it. A pass that
+/// is alone reports everything it brings, because no other pass could report it.
 fn reported_by(passes: &[Source], at: usize, flow: &FlowRef<'_>) -> bool {
     let is_about = |pass: &Source| match pass {
         Source::Table(part) => part.covers(flow),
@@ -50,12 +53,12 @@ fn buckets() -> Option<u64> {
 /// A running dump. Made by [`Conntrack::dump`](crate::Conntrack::dump).
 ///
 /// [`next`](Dump::next) lends one entry at a time out of the receive buffer; memory does not
-/// depend on the size of the table. Whoever wants values of their own iterates
-/// ([`IntoIterator`] yields `Result<Flow>`).
+/// depend on the size of the table. To get owned values, iterate over the dump ([`IntoIterator`]
+/// yields `Result<Flow>`).
 ///
-/// A dump is not a snapshot. An entry that exists all the while is reported at least once; one
-/// that is inserted meanwhile may be missing, and after a removal one may come twice. Resizing
-/// the kernel's hash table (`nf_conntrack_buckets`) can hide entries.
+/// A dump is not a snapshot. An entry that exists during the whole dump is reported at least once.
+/// An entry that is inserted during the dump may be missing, and after a removal another may be
+/// reported twice. Resizing the kernel's hash table (`nf_conntrack_buckets`) can hide entries.
 ///
 /// Dropping a dump ends it.
 ///
@@ -87,8 +90,8 @@ pub struct Dump {
     /// it changes can miss entries, and the kernel sets no flag (docs/kernel-interface.md, 6.3).
     buckets: fn() -> Option<u64>,
     buckets_at_start: Option<u64>,
-    /// What the last entry's walk has found. It stays here, because moving it through the results
-    /// of functions costs as much as the walk.
+    /// The index of the last entry. It is kept here because moving it through the results of
+    /// functions costs as much as building it.
     index: Option<Index>,
 }
 
@@ -102,7 +105,7 @@ impl Dump {
         Dump::run(socket, passes, filter.map(Filter::cheapest_first), pushdown, buckets)
     }
 
-    /// Starts a dump of something else.
+    /// Starts an unfiltered dump of a source.
     pub(crate) fn of(socket: Socket, source: Source) -> Result<Dump> {
         Dump::run(socket, vec![source], None, String::new(), buckets)
     }
@@ -145,8 +148,8 @@ impl Dump {
     ///
     /// # Errors
     ///
-    /// Whatever makes the result incomplete: a datagram that was cut or lost, an end that does
-    /// not come, an entry that cannot be read. The dump is over then.
+    /// Whatever makes the result incomplete: a datagram that was cut or lost, a dump that does not
+    /// reach its end, an entry that cannot be read. After an error the dump is over.
     #[inline]
     #[allow(clippy::should_implement_trait)] // lends from self, which Iterator cannot
     pub fn next(&mut self) -> Result<Option<FlowRef<'_>>> {
@@ -159,7 +162,7 @@ impl Dump {
         }
     }
 
-    /// As `next`, but comes back after every datagram, also if nothing in it matches.
+    /// Like `next`, but returns after every datagram, even if nothing in it matches.
     pub(crate) fn step(&mut self) -> Result<Step<'_>> {
         Ok(match self.advance()? {
             Found::Entry(range) => self.lend(range).map_or(Step::End, Step::Entry),
@@ -173,7 +176,7 @@ impl Dump {
         self.index.as_ref().map(|index| FlowRef::from_index(payload, *index))
     }
 
-    /// Reads to the end and says how many entries matched.
+    /// Reads to the end and returns how many entries matched.
     ///
     /// # Errors
     ///
@@ -186,19 +189,19 @@ impl Dump {
         Ok(count)
     }
 
-    /// How many entries came from the kernel so far, matching or not.
+    /// How many entries the kernel has sent so far, matching or not.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// What the kernel was asked to filter, in the words of the filter; empty for nothing, with
-    /// `; ` between requests. Every entry is matched again here, whatever it says.
+    /// What the kernel was asked to filter by, in the words of the filter, with `; ` between
+    /// requests. Empty if it filters nothing. Every entry is matched again here in any case.
     pub fn pushdown(&self) -> &str {
         &self.pushdown
     }
 
-    /// Finds the next entry and says where it lies. Lending it is left to the caller, because a
-    /// borrow that is returned from inside the loop would last through the whole loop.
+    /// Finds the next entry and returns its place in the buffer. The caller lends it, because a
+    /// borrow that is returned from inside a loop would last through the whole loop.
     fn advance(&mut self) -> Result<Found> {
         let found = self.find();
         self.finished |= found.is_err();
@@ -233,7 +236,8 @@ impl Dump {
                 }
                 Answer::Done if self.interrupted => return Err(Error::DumpInterrupted),
                 Answer::Done => {
-                    if (self.buckets)() != self.buckets_at_start {
+                    let sizes = self.buckets_at_start.zip((self.buckets)());
+                    if sizes.is_some_and(|(start, end)| start != end) {
                         return Err(Error::DumpInterrupted);
                     }
                     self.send_next()?;
@@ -245,7 +249,7 @@ impl Dump {
         Ok(Found::End)
     }
 
-    /// Sends the next request of the plan; without one the dump is finished.
+    /// Sends the request of the next pass; after the last pass the dump is finished.
     fn send_next(&mut self) -> Result<()> {
         match self.passes.get(self.started) {
             Some(source) => {
@@ -271,7 +275,7 @@ impl Dump {
     }
 }
 
-/// What [`Dump::step`] came to.
+/// The result of [`Dump::step`].
 pub(crate) enum Step<'d> {
     Entry(FlowRef<'d>),
     /// Another datagram has come.
@@ -279,7 +283,7 @@ pub(crate) enum Step<'d> {
     End,
 }
 
-/// The same, without a borrow.
+/// The result of [`Dump::advance`]: a [`Step`] with the place of the entry instead of a borrow.
 enum Found {
     Entry(Range<usize>),
     Datagram,
@@ -305,7 +309,7 @@ impl IntoIterator for Dump {
     }
 }
 
-/// The entries of a [`Dump`] as values of their own. After an error it ends.
+/// An iterator over the entries of a [`Dump`] as owned values. It ends after an error.
 ///
 /// ```no_run
 /// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
@@ -317,7 +321,7 @@ impl IntoIterator for Dump {
 pub struct Flows(Dump);
 
 impl Flows {
-    /// The dump behind it, for its figures.
+    /// The dump that is iterated over, for figures such as [`Dump::received`].
     pub fn dump(&self) -> &Dump {
         &self.0
     }
@@ -357,7 +361,7 @@ mod tests {
         });
     }
 
-    /// A part of the table was lost: the dump is over, and it is not a shorter table.
+    /// A lost part of the table is an error, and not a shorter table.
     #[test]
     fn a_lost_datagram_is_an_overrun() {
         ctnetlink_testbed::netns::in_netns(|| {

@@ -23,9 +23,9 @@ use crate::request::{self, entry};
 pub enum Echo {
     /// The entry after the operation; for a delete as it was at its end, with final counters.
     Reported(Flow),
-    /// It is done, but the entry has no event extension, so the kernel reports nothing about it. That
-    /// is decided when an entry is created: `nf_conntrack_events` was 0, or 2 (the default since
-    /// Linux 5.19) and nobody listened to events at that moment.
+    /// The operation is done, but the entry has no event extension, so the kernel reports nothing
+    /// about it. This is decided when an entry is created: `nf_conntrack_events` was 0, or it was 2
+    /// (the default since Linux 5.19) and nobody listened to events at that moment.
     NotReported,
 }
 
@@ -39,15 +39,15 @@ impl Echo {
     }
 }
 
-/// A handle whose operations come back with the entry they touched. Made by [`Conntrack::echo`].
+/// A handle whose operations return the entry they touched. Made by [`Conntrack::echo`].
 ///
-/// One at a time only: in a mass operation the echo of a full buffer would be repeated to every
-/// listener, so batches and flushes do not offer it.
+/// It has single operations only. A batch or a flush could overflow the receive buffer, and the
+/// kernel would then repeat the undelivered events to every listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Echoing<'c>(&'c Conntrack);
 
 impl Conntrack {
-    /// The same operations, with what the kernel reports of their effect.
+    /// A handle whose operations return the entry they touched, if the kernel reports it.
     ///
     /// ```no_run
     /// # fn f(ct: &ctnetlink::Conntrack, flow: &ctnetlink::Flow) -> ctnetlink::Result<()> {
@@ -63,7 +63,7 @@ impl Conntrack {
 }
 
 impl Echoing<'_> {
-    /// [`Conntrack::create`], with the entry it touched.
+    /// Like [`Conntrack::create`], but returns the entry it touched.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Echoing<'_> {
         self.act(Operation::Create, entry::create(new, false)?)
     }
 
-    /// [`Conntrack::create_or_update`], with the entry it touched.
+    /// Like [`Conntrack::create_or_update`], but returns the entry it touched.
     ///
     /// # Errors
     ///
@@ -81,29 +81,29 @@ impl Echoing<'_> {
         self.act(Operation::Create, entry::create(new, true)?)
     }
 
-    /// [`Conntrack::update`], with the entry it touched.
+    /// Like [`Conntrack::update`], but returns the entry it touched.
     ///
     /// # Errors
     ///
-    /// [`is_not_found`](crate::Error::is_not_found); `EBUSY` for a status that clears what is set.
+    /// Those of [`Conntrack::update`].
     pub fn update(&self, key: &Key, change: &Change) -> Result<Echo> {
         self.act(Operation::Update, entry::update(key, change)?)
     }
 
-    /// [`Conntrack::delete`], with the entry it touched.
+    /// Like [`Conntrack::delete`], but returns the entry it touched.
     ///
     /// # Errors
     ///
-    /// [`is_not_found`](crate::Error::is_not_found) if it had gone already (or was replaced).
+    /// [`is_not_found`](crate::Error::is_not_found) if it was already gone (or replaced).
     pub fn delete<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> Result<Echo> {
         self.act(Operation::Delete, pinned_delete(flow)?)
     }
 
-    /// [`Conntrack::delete_key`], with the entry it touched.
+    /// Like [`Conntrack::delete_key`], but returns the entry it touched.
     ///
     /// # Errors
     ///
-    /// [`is_not_found`](crate::Error::is_not_found), including when the entry has another id than the key.
+    /// [`is_not_found`](crate::Error::is_not_found), even if only the id differs from the key's.
     pub fn delete_key(&self, key: &Key) -> Result<Echo> {
         self.act(Operation::Delete, entry::delete(key)?)
     }

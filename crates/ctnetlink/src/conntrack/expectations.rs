@@ -20,8 +20,8 @@ impl Conntrack {
         self.list(request::dump(None)?)
     }
 
-    /// The expectations of one entry, its master. None for an entry without a helper. The kernel
-    /// does not look at the key's id.
+    /// The expectations of one entry, their master. The list is empty for an entry without a
+    /// helper. The kernel does not compare the key's id.
     ///
     /// # Errors
     ///
@@ -30,8 +30,9 @@ impl Conntrack {
         self.list(request::dump(Some(master))?)
     }
 
-    /// A master without a helper has none, and the kernel answers with a bare acknowledgement
-    /// instead of an end (`ctnetlink_dump_exp_ct`).
+    /// Collects a dump of expectations. If the master has no helper, it has no expectations, and
+    /// the kernel answers with a bare acknowledgement instead of `NLMSG_DONE`
+    /// (`ctnetlink_dump_exp_ct`).
     fn list(&self, request: Vec<u8>) -> Result<Vec<Expectation>> {
         let mut all = Vec::new();
         self.ask(|command| {
@@ -47,7 +48,7 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// [`is_not_found`](crate::Error::is_not_found), also for another id.
+    /// [`is_not_found`](crate::Error::is_not_found), even if only the id differs from the key's.
     pub fn expectation(&self, key: &ExpectKey) -> Result<Expectation> {
         let request = request::get(key)?;
         self.ask(|command| command.fetch(Operation::Expect, request, parse))
@@ -57,8 +58,8 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// `EEXIST`; `ENOENT` if the master does not exist; `EOPNOTSUPP` if it has no helper;
-    /// `EINVAL` for a class or function the kernel does not know.
+    /// `EEXIST` if it exists already; `ENOENT` if the master does not exist; `EOPNOTSUPP` if it has
+    /// no helper; `EINVAL` for a class or function the kernel does not know.
     pub fn create_expectation(&self, new: &NewExpectation) -> Result<()> {
         self.act(Operation::Expect, request::create(new, false)?)
     }
@@ -76,12 +77,14 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// [`is_not_found`](crate::Error::is_not_found), also for another id.
+    /// [`is_not_found`](crate::Error::is_not_found), even if only the id differs from the key's; a
+    /// key [by its master](ExpectKey::master), because the kernel deletes by the expected tuple
+    /// only.
     pub fn delete_expectation(&self, key: &ExpectKey) -> Result<()> {
         if key.by_master {
             return Err(Error::Invalid(
-                "expectation: the kernel deletes by the expected tuple only, a delete by master \
-                 would remove all of them"
+                "expectation: the kernel deletes by the expected tuple only; a delete by master \
+                 would remove every expectation"
                     .into(),
             ));
         }
@@ -92,8 +95,8 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// [`is_permission_denied`](crate::Error::is_permission_denied). A name nobody has is no
-    /// error; one that is empty, too long or has a NUL in it is.
+    /// [`is_permission_denied`](crate::Error::is_permission_denied); a name that is empty, too long
+    /// or contains a NUL. A name that no helper has is not an error.
     pub fn delete_expectations_of_helper(&self, helper: &str) -> Result<()> {
         if helper.is_empty() {
             return Err(Error::Invalid("expectation: the helper's name is empty".into()));

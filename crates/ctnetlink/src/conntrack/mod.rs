@@ -37,7 +37,7 @@ const MAX_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 /// The conntrack table of one network namespace.
 ///
 /// Every operation takes `&self`: a dump has a socket of its own, and commands share one behind a
-/// lock. So one can delete while dumping, run two dumps at once, and share a handle between
+/// lock. So you can delete while dumping, run two dumps at once, and share a handle between
 /// threads. Opening needs no privilege; everything else needs `CAP_NET_ADMIN` in the user
 /// namespace that owns the network namespace.
 ///
@@ -52,7 +52,7 @@ const MAX_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 /// while let Some(flow) = dump.next()? {
 ///     if flow.reply().src() == dead {
 ///         match ct.delete(&flow) {
-///             Err(error) if error.is_not_found() => {} // it has gone meanwhile
+///             Err(error) if error.is_not_found() => {} // already gone
 ///             other => other?,
 ///         }
 ///     }
@@ -63,7 +63,7 @@ const MAX_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 pub struct Conntrack {
     namespace: Namespace,
     command: Mutex<Command>,
-    /// What the probe found, once it was asked.
+    /// What the kernel is trusted with; `None` until the handle has probed or was given it.
     trusts: Mutex<Option<Trusts>>,
 }
 
@@ -82,8 +82,8 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// `EPERM` without `CAP_SYS_ADMIN` in the namespace's user namespace and one's own, `EINVAL`
-    /// if the file is not a network namespace.
+    /// `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the namespace and in the
+    /// caller's own; `EINVAL` if the file is not a network namespace.
     ///
     /// ```no_run
     /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
@@ -98,7 +98,7 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// As [`open_in`](Conntrack::open_in), and what opening the file says.
+    /// Those of [`open_in`](Conntrack::open_in), and those of opening the file.
     pub fn open_path(path: impl AsRef<std::path::Path>) -> Result<Conntrack> {
         let file = File::open(path)
             .map_err(|source| Error::io(Operation::Open, "the namespace's file", source))?;
@@ -109,7 +109,7 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// As [`open_path`](Conntrack::open_path); `ENOENT` if there is no such process.
+    /// Those of [`open_in`](Conntrack::open_in); `ENOENT` if there is no such process.
     pub fn open_pid(pid: u32) -> Result<Conntrack> {
         Conntrack::open_path(format!("/proc/{pid}/ns/net"))
     }
@@ -119,8 +119,8 @@ impl Conntrack {
         Ok(Conntrack { namespace, command, trusts: Mutex::new(None) })
     }
 
-    /// How many entries the namespace has. Includes expired entries nobody has reaped yet and
-    /// dying ones, so it can be more than a dump shows.
+    /// How many entries the namespace has. This includes dying entries, and expired entries that
+    /// have not been reaped yet, so it can be more than a dump shows.
     ///
     /// # Errors
     ///
@@ -135,36 +135,39 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// As [`count`](Conntrack::count). Before Linux 4.19 it is read from `/proc/sys`.
+    /// Those of [`count`](Conntrack::count). Before Linux 4.19 the limit is read from `/proc/sys`,
+    /// which can fail too.
     pub fn limit(&self) -> Result<u32> {
         limit_of(stats::totals(&mut self.command())?)
     }
 
-    /// Finds out what the running kernel filters, flushes, counts and stamps.
+    /// Finds out what the running kernel can filter by, flush by, count and timestamp.
     ///
-    /// Questions that can be asked in place are asked here; none of them can change the
-    /// table on any kernel. Whether filters select what they say is tried out in a scratch namespace with a
-    /// table of its own, on a scratch thread, which needs `CAP_SYS_ADMIN`; where that is refused,
-    /// the answer says so.
+    /// Some requests are sent in this namespace; none of them can change the table on any kernel.
+    /// Whether filters select what they should is tried out in a scratch namespace with its own
+    /// table, on a scratch thread. That needs `CAP_SYS_ADMIN`; if it is refused,
+    /// [`Capabilities::untested`] says why.
     ///
-    /// That table is small, but the kernel keeps those of all namespaces in one hash table and walks
-    /// all of it for each of some ninety questions: 0.7 s on an idle machine, 4.7 s with 200,000
-    /// entries on it, in which other ctnetlink requests have to wait for their turn.
+    /// The scratch table is small, but the kernel keeps the tables of all namespaces in one hash
+    /// table and walks all of it for each of about ninety requests. This takes 0.7 s on an idle
+    /// machine and 4.7 s on one with 200,000 entries, and other ctnetlink requests have to wait
+    /// their turn.
     ///
-    /// From then on this handle's dumps are filtered in the kernel by all that was proved. Before,
-    /// only what no kernel can hide an entry by is asked for. What this handle was told to
-    /// [distrust](Capabilities::distrust) stays distrusted. A process with several handles probes
-    /// once and hands the result to [`use_capabilities`](Conntrack::use_capabilities).
+    /// From then on the kernel filters this handle's dumps by every criterion that was proved.
+    /// Before, it is asked only for criteria by which no kernel can hide a matching entry. Criteria
+    /// that this handle was told to [distrust](Capabilities::distrust) stay distrusted. A process
+    /// with several handles probes once and passes the result to
+    /// [`use_capabilities`](Conntrack::use_capabilities).
     ///
-    /// Asking for timeout policies can make the kernel load `nfnetlink_cttimeout`, as any request to
-    /// an absent subsystem makes it try.
+    /// Asking for timeout policies can make the kernel load `nfnetlink_cttimeout`: it tries to load
+    /// the module of any subsystem that is absent.
     ///
     /// # Errors
     ///
     /// [`is_permission_denied`](Error::is_permission_denied),
     /// [`is_not_supported`](Error::is_not_supported).
     pub fn capabilities(&self) -> Result<Capabilities> {
-        // First what takes long, without keeping others from the command socket.
+        // The slow part first, without holding the command socket.
         let trial = probe::try_out();
         let mut found = {
             let mut command = self.command();
@@ -175,15 +178,15 @@ impl Conntrack {
         if let Some(before) = self.trusts() {
             found.trusts.keep_distrust(&before);
         }
-        // What could not be tried out now may be another time.
+        // If nothing could be tried out now, it may be possible later: remember nothing.
         if found.untested.is_none() {
             self.use_capabilities(&found);
         }
         Ok(found)
     }
 
-    /// Trusts the kernel as far as these say, found by another handle on this machine since it was
-    /// booted, or narrowed by [`Capabilities::distrust`].
+    /// Trusts the kernel as far as these capabilities say. They may come from another handle on
+    /// this machine since it was booted, or be narrowed by [`Capabilities::distrust`].
     pub fn use_capabilities(&self, capabilities: &Capabilities) {
         *lock(&self.trusts) = Some(capabilities.trusts.clone());
     }
@@ -192,10 +195,10 @@ impl Conntrack {
         lock(&self.trusts).clone()
     }
 
-    /// Starts a dump of what the filter matches, or of everything (`None`).
+    /// Starts a dump of the entries the filter matches, or of all entries (`None`).
     ///
-    /// What the kernel can be trusted to filter, it filters; what it sends is matched again here.
-    /// [`Dump::count`] counts what matches.
+    /// The kernel filters by the criteria it can be trusted with; every entry it sends is matched
+    /// again here. [`Dump::count`] counts the matching entries.
     ///
     /// # Errors
     ///
@@ -208,7 +211,7 @@ impl Conntrack {
     }
 
     /// Starts a dump of the dying list: entries that have left the table, but whose destroy event
-    /// a reliable listener has not received yet. Before Linux 5.19 all dying entries.
+    /// a reliable listener has not received yet. Before Linux 5.19 the list has all dying entries.
     ///
     /// # Errors
     ///
@@ -245,12 +248,13 @@ impl Conntrack {
     /// # Errors
     ///
     /// `EEXIST` if either tuple collides with an entry of the zone, in either direction; `ENOMEM`
-    /// if the table is full; `EBUSY`, `EOPNOTSUPP` and others with their remedy in the text.
+    /// if the table is full; `EBUSY`, `EOPNOTSUPP` and others, whose text says what to do.
     pub fn create(&self, new: &NewEntry) -> Result<()> {
         self.act(Operation::Create, entry::create(new, false)?)
     }
 
-    /// Creates an entry, or updates the one with its original tuple (whose reply tuple stays).
+    /// Creates an entry, or updates the one that has its original tuple (and keeps its own reply
+    /// tuple).
     ///
     /// # Errors
     ///
@@ -263,8 +267,8 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// [`is_not_found`](Error::is_not_found); `EBUSY` for a status that clears what is set;
-    /// `ENOSPC` for labels no rule uses; `EPERM` for the timeout of an entry with
+    /// [`is_not_found`](Error::is_not_found); `EBUSY` for a status that would clear bits that are
+    /// set; `ENOSPC` for labels if no rule uses labels; `EPERM` for the timeout of an entry with
     /// [`FIXED_TIMEOUT`](crate::Status::FIXED_TIMEOUT).
     pub fn update(&self, key: &Key, change: &Change) -> Result<()> {
         self.act(Operation::Update, entry::update(key, change)?)
@@ -273,22 +277,22 @@ impl Conntrack {
     /// Deletes exactly this entry, as it was dumped: by reply tuple, zone and id. What may have
     /// changed since (mark, status, state, counters) does not matter.
     ///
-    /// An entry that the same client has re-created toward another backend meanwhile is not
+    /// An entry that the same client has re-created toward another backend in the meantime is not
     /// touched.
     ///
     /// # Errors
     ///
-    /// [`is_not_found`](Error::is_not_found) if it had gone already (or was replaced).
+    /// [`is_not_found`](Error::is_not_found) if it was already gone (or replaced).
     pub fn delete<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> Result<()> {
         self.act(Operation::Delete, pinned_delete(flow)?)
     }
 
-    /// Deletes the entry with this key, whatever it is by now. To be sure that it is the one you
-    /// have seen, use [`delete`](Conntrack::delete).
+    /// Deletes the entry that has this key now, which may not be the one you have seen. To delete
+    /// exactly the entry you have seen, use [`delete`](Conntrack::delete).
     ///
     /// # Errors
     ///
-    /// [`is_not_found`](Error::is_not_found), also if the key's id is another one.
+    /// [`is_not_found`](Error::is_not_found), even if only the id differs from the key's.
     pub fn delete_key(&self, key: &Key) -> Result<()> {
         self.act(Operation::Delete, entry::delete(key)?)
     }
@@ -299,8 +303,8 @@ impl Conntrack {
 
     /// Removes **every** entry of a family.
     ///
-    /// There is no count: the kernel does not tell. Entries inserted meanwhile may survive.
-    /// Kernels before 4.20 ignore the family and remove both.
+    /// There is no count, because the kernel does not report one. Entries inserted during the flush
+    /// may survive. Kernels before 4.20 ignore the family and remove the entries of both families.
     ///
     /// # Errors
     ///
@@ -327,13 +331,13 @@ impl Conntrack {
         self.ask(stats::per_cpu)
     }
 
-    /// Deletes many entries, each pinned as in [`delete`](Conntrack::delete), 200 to a datagram.
-    /// One that fails does not stop the others.
+    /// Deletes many entries, each by reply tuple, zone and id as in [`delete`](Conntrack::delete),
+    /// 200 to a datagram. A delete that fails does not stop the others.
     ///
     /// # Errors
     ///
-    /// Only if nothing could be done at all, for instance without privilege. What concerns one
-    /// entry, or comes up later, is in the result.
+    /// Only if nothing could be done at all, for instance without privilege. An error that affects
+    /// one entry, or occurs later, is in the result.
     ///
     /// ```no_run
     /// # fn f(ct: &ctnetlink::Conntrack, flows: Vec<ctnetlink::Flow>) -> ctnetlink::Result<()> {
@@ -387,7 +391,7 @@ impl Conntrack {
         Ok(Deletions { deleted, already_gone, unknown, failed, failures, failed_at })
     }
 
-    /// Runs a batch and says what became of each operation, in order. The batch is empty
+    /// Runs a batch and returns the outcome of each operation, in order. The batch is empty
     /// afterwards.
     ///
     /// # Errors
@@ -403,20 +407,21 @@ impl Conntrack {
         self.ask(|command| batch.execute(command, each))
     }
 
-    /// Sizes the receive buffer of the command socket and says what came of it: the kernel doubles
-    /// the figure and caps it at `net.core.rmem_max`, without a word.
+    /// Sets the size of the receive buffer of the command socket and returns the resulting size:
+    /// the kernel silently caps the figure at `net.core.rmem_max` and doubles it.
     ///
-    /// The default holds the answers to any batch this crate sends. With a smaller one, lost
+    /// The default holds the answers to any batch this crate sends. With a smaller buffer, lost
     /// answers are noticed and asked for again.
     ///
     /// # Errors
     ///
-    /// What `setsockopt(2)` says.
+    /// The error of `setsockopt(2)`.
     pub fn set_receive_buffer(&self, bytes: i32) -> Result<usize> {
         self.command().socket().set_receive_buffer(bytes)
     }
 
-    /// Uses the command socket. The lock is released before the error is looked into.
+    /// Runs an operation on the command socket. The lock is released before an error is diagnosed,
+    /// because the diagnosis sends a request of its own.
     fn ask<T>(&self, operation: impl FnOnce(&mut Command) -> Result<T>) -> Result<T> {
         let result = operation(&mut self.command());
         result.map_err(|error| self.diagnose(error))
@@ -427,12 +432,13 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// What `getsockname(2)` says.
+    /// The error of `getsockname(2)`.
     pub fn port_id(&self) -> Result<u32> {
         self.command().socket().port_id()
     }
 
-    /// `EINVAL` for a request that may be at fault itself: asks one that cannot be.
+    /// `EINVAL` can mean an invalid request or a kernel without ctnetlink: sends a request that is
+    /// always valid, to find out which.
     fn diagnose(&self, error: Error) -> Error {
         if let Error::Kernel { errno: libc::EINVAL, .. } = error
             && let Err(missing @ Error::NotSupported { .. }) = self.count()
@@ -449,7 +455,7 @@ impl Conntrack {
     }
 }
 
-/// Before Linux 4.19 the kernel does not say the limit over netlink.
+/// The limit. Before Linux 4.19 the kernel does not report it over netlink.
 fn limit_of(totals: Totals) -> Result<u32> {
     if let Some(limit) = totals.limit {
         return Ok(limit);
@@ -457,7 +463,7 @@ fn limit_of(totals: Totals) -> Result<u32> {
     let text = fs::read_to_string(MAX_FILE)
         .map_err(|source| Error::io(Operation::Count, MAX_FILE, source))?;
     let limit = text.trim().parse();
-    limit.map_err(|e| Error::Invalid(format!("count: {MAX_FILE} says {text:?}: {e}")))
+    limit.map_err(|e| Error::Invalid(format!("count: {MAX_FILE} holds {text:?}: {e}")))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -476,7 +482,7 @@ fn pinned_delete<B: AsRef<[u8]>>(flow: &Flow<B>) -> Result<Vec<u8>> {
     Ok(request)
 }
 
-/// What became of [`Conntrack::delete_many`].
+/// The result of [`Conntrack::delete_many`].
 ///
 /// ```no_run
 /// # fn f(ct: &ctnetlink::Conntrack, flows: &[ctnetlink::Flow]) -> ctnetlink::Result<()> {
@@ -489,16 +495,16 @@ fn pinned_delete<B: AsRef<[u8]>>(flow: &Flow<B>) -> Result<Vec<u8>> {
 pub struct Deletions {
     /// Deleted.
     pub deleted: u64,
-    /// Gone already, or replaced. After an overrun of the receive buffer, which the default buffer
-    /// excludes, also deletes of our own whose answer was lost.
+    /// Already gone, or replaced. After an overrun of the receive buffer (impossible with the
+    /// default size), this includes our own deletes whose answer was lost.
     pub already_gone: u64,
-    /// The answer was lost, and asking again told nothing. Pinned deletes are asked again until
-    /// there is an answer, so this is 0 unless something is wrong with the socket.
+    /// The answer was lost, and asking again gave none either. Deletes are asked again, so this is
+    /// 0 unless something is wrong with the socket.
     pub unknown: u64,
-    /// Deletes that did not succeed. An entry without an id, which cannot be distinguished from its
-    /// successor, is among them.
+    /// Deletes that did not succeed. This includes entries without an id, which cannot be
+    /// distinguished from their successors.
     pub failed: u64,
-    /// Why they did not: the first few different reasons, with the number of each.
+    /// Why deletes failed: the first few different reasons, each with its count.
     pub failures: Vec<Failure>,
     /// Positions of the entries that could not be deleted, from 0, in ascending order.
     pub failed_at: Vec<usize>,

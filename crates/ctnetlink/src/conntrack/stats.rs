@@ -7,8 +7,8 @@ use crate::transport::command::Command;
 use crate::uapi::{NFGENMSG_LEN, stats_cpu as cpu, stats_expect, stats_global};
 use crate::wire::{Attributes, Message};
 
-/// Statistics of one CPU in one namespace (`CT_GET_STATS_CPU`). Members the kernel does not send
-/// are `None`.
+/// Statistics of one CPU in one namespace (`CT_GET_STATS_CPU`). Counters that the kernel does not
+/// send are `None`.
 ///
 /// ```no_run
 /// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
@@ -21,13 +21,13 @@ use crate::wire::{Attributes, Message};
 pub struct CpuStats {
     /// Number of the CPU.
     pub cpu: u16,
-    /// Lookups of NAT that found their tuple taken.
+    /// NAT lookups that found their tuple already in use.
     pub found: Option<u32>,
     /// Packets that could not be tracked.
     pub invalid: Option<u32>,
     /// Entries inserted over netlink or BPF, not by packets.
     pub insert: Option<u32>,
-    /// Insertions that failed: the packet's entry lost against another.
+    /// Insertions that failed because another entry was inserted first.
     pub insert_failed: Option<u32>,
     /// Packets dropped because no entry could be made.
     pub drop: Option<u32>,
@@ -35,7 +35,7 @@ pub struct CpuStats {
     pub early_drop: Option<u32>,
     /// ICMP errors that could not be tracked.
     pub error: Option<u32>,
-    /// Lookups restarted because the table was resized meanwhile.
+    /// Lookups restarted because the table was being resized.
     pub search_restart: Option<u32>,
     /// Clashes resolved. Linux 5.10.
     pub clash_resolve: Option<u32>,
@@ -53,7 +53,7 @@ pub struct ExpectStats {
     pub new: Option<u32>,
     /// Expectations inserted, by helpers and over netlink.
     pub create: Option<u32>,
-    /// Deleted.
+    /// Expectations deleted.
     pub delete: Option<u32>,
 }
 
@@ -93,8 +93,8 @@ fn interpret(answer: Answer<'_>) -> Result<Option<Totals>> {
             let entries = number(stats_global::ENTRIES);
             Ok(entries.map(|entries| Totals { entries, limit: number(stats_global::MAX_ENTRIES) }))
         }
-        // The request has nothing in it that could be invalid, so it is the subsystem that is not
-        // there.
+        // The request contains nothing that could be invalid, so EINVAL means that the kernel has
+        // no ctnetlink.
         Answer::Error(Error::Kernel { operation, errno: errno @ libc::EINVAL, .. }) => {
             Err(Error::NotSupported { operation, errno })
         }
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(interpret(Answer::Ack).unwrap(), None);
     }
 
-    /// The one answer did not fit the receive buffer: that is not "no answer".
+    /// An answer that did not fit the receive buffer is an overrun, and not a missing answer.
     #[test]
     fn a_lost_answer_is_an_overrun() {
         ctnetlink_testbed::netns::in_netns(|| {

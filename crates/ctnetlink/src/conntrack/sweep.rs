@@ -6,29 +6,29 @@ use super::dump::{Dump, Step};
 use crate::error::{Error, Operation, Result};
 use crate::model::flow::FlowRef;
 
-/// Who sweeps: judges each entry, and is told what became of it.
+/// The caller's part of a sweep: judges each entry, and receives the outcome of each delete.
 pub(crate) trait Sweeper {
-    /// Whether this entry is to go. Called for each that matches the dump's filter.
+    /// Whether to delete this entry. Called for each entry that matches the dump's filter.
     fn judge(&mut self, flow: &FlowRef<'_>) -> bool;
 
     /// How many entries the dump has brought so far, matching or not.
     fn received(&mut self, entries: u64);
 
-    /// Whether to end the walk here. What was judged until now is dealt with.
+    /// Whether to end the walk here. Entries judged so far are still dealt with.
     fn is_cancelled(&self) -> bool {
         false
     }
 
-    /// What became of one that was to go, in the order of judgement.
+    /// Receives the outcome of the delete of one entry.
     fn deleted(&mut self, outcome: Outcome);
 }
 
-/// Walks a dump to its end. With `delete`, what is to go is deleted by reply tuple, zone and id as
-/// dumped, while the walk goes on.
+/// Walks a dump to its end. With `delete`, the entries that the sweeper wants deleted are deleted
+/// by reply tuple, zone and id as dumped, while the walk goes on.
 ///
 /// # Errors
 ///
-/// What ended the walk early. What was judged until then was dealt with.
+/// The error that ended the walk early. Entries judged before it were dealt with.
 pub(crate) fn sweep(
     ct: &Conntrack,
     mut dump: Dump,
@@ -37,7 +37,7 @@ pub(crate) fn sweep(
 ) -> Result<()> {
     let mut batch = Batch::new();
     let streamed = stream(ct, &mut dump, delete, sweeper, &mut batch);
-    // Also after an error: what was judged up to there is to go.
+    // Even after an error: entries judged before it are still to be deleted.
     streamed.and(execute(ct, &mut batch, sweeper))
 }
 
@@ -64,7 +64,7 @@ fn stream(
             Ok(Step::End) => Ok(false),
             Err(_) => step.map(|_| false),
         };
-        // Whatever came counts, also before an error.
+        // Entries that came before an error count too.
         sweeper.received(dump.received());
         if !more? {
             return Ok(());
@@ -78,8 +78,7 @@ fn stream(
     }
 }
 
-/// Sends the deletes that have been collected. A batch that is refused as a whole has failed in each
-/// of its deletes.
+/// Sends the collected deletes. If the batch is refused as a whole, each of its deletes has failed.
 fn execute(ct: &Conntrack, batch: &mut Batch, sweeper: &mut impl Sweeper) -> Result<()> {
     let pending = batch.len();
     let executed = ct.execute_each(batch, |outcome| sweeper.deleted(outcome));

@@ -1,12 +1,12 @@
-//! What became of deletes, counted. The only place that counts outcomes.
+//! Counts the outcomes of deletes. Nothing else counts them.
 
 use std::mem::discriminant;
 
 use super::batch::Outcome;
 use crate::error::Error;
 
-/// Different reasons that are kept; of more, only the number of deletes is known. So the memory of a
-/// report stays constant.
+/// How many different reasons are kept. Deletes that failed for other reasons are only counted, so
+/// that a report needs constant memory.
 const REASONS_KEPT: usize = 8;
 
 /// Deletes that failed for the same reason, in a report.
@@ -21,9 +21,9 @@ const REASONS_KEPT: usize = 8;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Failure {
-    /// Why. The first error of its kind: same variant, same errno.
+    /// The reason: the first error of its kind (same variant, same errno).
     pub error: Error,
-    /// How many deletes.
+    /// How many deletes failed for this reason.
     pub count: u64,
 }
 
@@ -58,7 +58,7 @@ impl Tally {
         }
     }
 
-    /// All of them.
+    /// The number of all outcomes.
     pub(crate) fn total(&self) -> u64 {
         self.deleted + self.already_gone + self.unknown + self.failed
     }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::error::Operation;
 
-    /// Nothing is dropped: an outcome that is neither done nor failed is counted, too.
+    /// Nothing is dropped: an outcome that is neither done nor failed is counted too.
     #[test]
     fn every_outcome_is_counted_once() {
         let mut tally = Tally::default();

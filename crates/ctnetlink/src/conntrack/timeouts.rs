@@ -41,17 +41,17 @@ impl Conntrack {
     ///
     /// # Errors
     ///
-    /// `EEXIST`; `EINVAL` for a name of more than 31 bytes; `EOPNOTSUPP` for a protocol without
-    /// timeouts.
+    /// `EEXIST` if there is a policy with this name; `EINVAL` for a name of more than 31 bytes;
+    /// `EOPNOTSUPP` for a protocol without timeouts.
     pub fn create_timeout_policy(&self, policy: &TimeoutPolicy) -> Result<()> {
         self.act(Operation::Timeout, request::create(policy, false)?)
     }
 
-    /// Creates a policy, or changes the one of the same name and protocols.
+    /// Creates a policy, or changes the existing one with the same name and protocols.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the one that exists is for other protocols.
+    /// `EINVAL` if the existing policy is for other protocols.
     pub fn replace_timeout_policy(&self, policy: &TimeoutPolicy) -> Result<()> {
         self.act(Operation::Timeout, request::create(policy, true)?)
     }
@@ -77,7 +77,7 @@ impl Conntrack {
         self.act(Operation::Timeout, request::flush())
     }
 
-    /// The namespace's own timeouts of a protocol: what the `nf_conntrack_*_timeout*` sysctls say.
+    /// The namespace's own timeouts of a protocol, as in the `nf_conntrack_*_timeout*` sysctls.
     ///
     /// # Errors
     ///

@@ -15,7 +15,8 @@ const LIMIT: usize = 64;
 
 /// Counters exist for entries created while `nf_conntrack_acct` was 1.
 impl Conntrack {
-    /// Fetches one entry and zeroes its counters, in one step: no packet is lost between.
+    /// Fetches one entry and zeroes its counters in one step, so that no packet goes uncounted in
+    /// between.
     ///
     /// # Errors
     ///
@@ -26,8 +27,8 @@ impl Conntrack {
 
     /// Dumps the whole table, both families, and zeroes the counters of what was read.
     ///
-    /// An entry whose counters were zeroed but which was not read to the end (a dump that is
-    /// dropped half-way) has lost them.
+    /// If the dump is dropped half-way, the counters of entries that the kernel has zeroed but that
+    /// were not read are lost.
     ///
     /// # Errors
     ///
@@ -37,19 +38,21 @@ impl Conntrack {
         started.map_err(|error| self.diagnose(error))
     }
 
-    /// Zeroes the counters of the entries a filter matches, and hands over each as it was before.
-    /// Returns how many.
+    /// Zeroes the counters of the entries a filter matches, and passes each entry to a callback as
+    /// it was before. Returns how many.
     ///
-    /// The callback may use the handle. What matches is decided here, by a plain dump; then each is
-    /// read and zeroed by reply tuple and zone. A filtered dump that zeroes would leave the decision
-    /// to the kernel.
+    /// The callback may use the handle. What matches is decided here, by a plain dump; then each
+    /// entry is read and zeroed by reply tuple and zone. A filtered dump that zeroes would leave
+    /// the decision to the kernel.
     ///
     /// # Errors
     ///
-    /// As [`dump`](Conntrack::dump). An entry that is gone meanwhile is none. The kernel does not
-    /// look at the id here: an entry that has taken the place of a matching one, with the same reply
-    /// tuple but another original one, is zeroed with it. If it does not match the filter, it is not
-    /// handed over but the error, with its counters.
+    /// Those of [`dump`](Conntrack::dump). An entry that has gone in the meantime is not an error.
+    ///
+    /// The kernel does not compare the id here: an entry that has taken the place of a matching
+    /// one, with the same reply tuple but another original tuple, is zeroed in its place. If such
+    /// an entry does not match the filter, it is not passed to the callback. Instead there is an
+    /// error, whose text shows the first of them with its counters.
     pub fn zero(&self, filter: &Filter, mut each: impl FnMut(Flow)) -> Result<u64> {
         let mut dump = self.dump(filter)?;
         let (mut datagram, mut starts, mut meant) = (Vec::new(), Vec::new(), Vec::new());
@@ -82,8 +85,9 @@ impl Conntrack {
         }
     }
 
-    /// The entries as they were, each with its position, also those before and after one that
-    /// failed: their counters are zero now. They are handed over by the caller, after the lock is released.
+    /// Returns the entries as they were, each with its position, including those before and after
+    /// one that failed, because their counters are zero now. The caller passes them to the callback
+    /// after the lock is released, because the callback may use the handle.
     fn zero_batch(
         &self,
         datagram: &mut [u8],
@@ -117,8 +121,8 @@ impl Conntrack {
             }
             Ok(())
         });
-        // The counters of lost answers are zero now, and what they were is gone: that has to be
-        // said.
+        // The counters in lost answers are zero now, and their values are gone. This has to be
+        // reported.
         let complete = match exchanged {
             Ok(false) => result,
             Ok(true) => result.and(Err(Error::Overrun { operation: Operation::Zero })),
@@ -128,7 +132,7 @@ impl Conntrack {
     }
 }
 
-/// Entries that were zeroed although nobody meant them.
+/// Entries that were zeroed although they do not match the filter.
 #[derive(Default)]
 struct Strangers {
     count: u64,
@@ -145,7 +149,7 @@ impl Strangers {
         match (self.count, self.first) {
             (count, Some(first)) => Err(Error::Invalid(format!(
                 "zero: {count} entries took the place of matching ones, with the same reply tuple, \
-                 and were zeroed with them; the first was: {first}"
+                 and were zeroed although they do not match the filter; the first was: {first}"
             ))),
             (_, None) => Ok(()),
         }

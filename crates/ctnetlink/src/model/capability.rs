@@ -324,9 +324,16 @@ impl fmt::Display for Capabilities {
             Some(why) => writeln!(f, "  could not be tried out ({why}):")?,
         }
         writeln!(f, "    {:<30} {:<10} flush", "criterion", "dump")?;
+        let mut wrong = false;
         for criterion in KernelCriterion::ALL {
             let (dump, flush) = (self.dump(criterion), self.flush(criterion));
+            wrong |= [dump, flush].contains(&Trust::Wrong);
             writeln!(f, "    {:<30} {dump:<10} {flush}", criterion.words())?;
+        }
+        if wrong {
+            let meaning =
+                "this kernel selects the wrong entries by it; it is matched in user space";
+            writeln!(f, "    WRONG: {meaning}")?;
         }
         let sysctl = |f: &mut fmt::Formatter<'_>, what: &str, on: Option<bool>, name: &str| match on
         {
@@ -435,5 +442,11 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words:?} is missing in\n{text}");
         }
+        assert!(!text.contains("WRONG"), "{text}");
+        let wrong = capabilities(Trust::Wrong).to_string();
+        assert!(
+            wrong.contains("\n    WRONG: this kernel selects the wrong entries by it"),
+            "{wrong}"
+        );
     }
 }

@@ -28,32 +28,34 @@ use crate::error::{Error, Result};
 use crate::model::protocol::Protocol;
 use crate::model::tuple::Family;
 
-/// How long after the first pass the re-check runs, unless told otherwise.
+/// How long after the first pass the re-check runs by default.
 const RECHECK_DELAY: Duration = Duration::from_millis(100);
-/// As good as for ever, and far from the end of the clock.
+/// Practically forever, but far from the limit of the clock.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Removes the entries that are stale with respect to a desired state, and only those.
 ///
 /// The first run makes one pass over the table per family (none for a family without frontends),
-/// filtered in the kernel to what could be stale. From then on the cost follows the change: a run
-/// looks only at frontends that are new, have vanished, have lost a backend or gone from none to
-/// some (at what those have in common), and where there are none, sends nothing. After anything failed, when a node address was
-/// lost, and when [asked](Reconciler::look_at_everything), it looks at everything again.
+/// filtered in the kernel to what could be stale. From then on the cost follows the change. A run
+/// looks only at frontends that are new, have vanished, have lost a backend, or have gone from no
+/// backend to some. It asks the kernel for what those frontends have in common; if there are none,
+/// it sends nothing. After any failure, after a node address was lost, and when
+/// [asked](Reconciler::look_at_everything), it looks at everything again.
 ///
-/// Both families are walked at once, IPv6 in a thread that ends with the pass. Nothing is collected:
-/// memory does not depend on the size of the table, only on that of the desired state, of which the
-/// last is kept. A stale entry is deleted by its reply tuple, zone
-/// and id as dumped, so that one which was re-created toward a live backend in the meantime survives.
+/// Both families are walked at once, IPv6 in a thread that ends with the pass. Nothing is
+/// collected: memory does not depend on the size of the table, only on the size of the desired
+/// state, the last of which is kept. A stale entry is deleted by its reply tuple, zone and id as
+/// dumped. So an entry that was re-created toward a live backend in the meantime survives.
 ///
-/// If a pass deleted anything, one more follows after a short delay, narrowed to the frontends
-/// concerned: an entry whose first packet was in flight when the rules changed is in no dump until
-/// a moment later. (If the pass found nothing, nobody was talking to what is gone, and none follows.)
+/// After a pass that looked because something changed, a second pass follows after a short delay,
+/// narrowed to the affected frontends: an entry whose first packet was in flight when the rules
+/// changed appears in dumps only a moment later. While such a re-check deletes something, another one
+/// is [due](Self::due), with twice the delay each time, up to a minute: the rules may be late.
 ///
 /// Keep the reconciler between runs, and change the rules of the packet filter *before* calling
-/// [`run`](Reconciler::run). It knows of no flows but through the desired state: whoever else makes
-/// entries toward dead backends (a restored table, another daemon) asks for everything to be looked
-/// at.
+/// [`run`](Reconciler::run). The reconciler learns of changes only through the desired state. If
+/// anything else makes entries toward dead backends (a restored table, another daemon), call
+/// [`look_at_everything`](Reconciler::look_at_everything).
 ///
 /// ```no_run
 /// # fn f(desired: ctnetlink::DesiredState) -> ctnetlink::Result<()> {
@@ -64,8 +66,8 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// # Ok(()) }
 /// ```
 ///
-/// A daemon keeps one, hands it every state that the packet filter got rules for, and comes back when
-/// something is [due](Self::due):
+/// A daemon keeps one reconciler, passes it every state for which packet filter rules were written,
+/// and runs it again when something is [due](Self::due):
 ///
 /// ```no_run
 /// # use std::time::{Duration, Instant};
@@ -81,7 +83,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 ///     loop {
 ///         match reconciler.run(ct, &desired) {
 ///             Ok(report) => println!("{report}"),
-///             Err(error) => eprintln!("{error}"), // it is due again soon
+///             Err(error) => eprintln!("{error}"), // a retry is due soon
 ///         }
 ///         let next = match reconciler.due() {
 ///             Some(due) => states.recv_timeout(due.saturating_duration_since(Instant::now())),
@@ -89,7 +91,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 ///         };
 ///         match next {
 ///             Ok(newer) => {
-///                 // What came in the meantime is one change, unless rules were written for it.
+///                 // Only the newest state counts: no rules were written for those before it.
 ///                 desired = states.try_iter().last().unwrap_or(newer);
 ///                 write_rules(&desired);
 ///             }
@@ -166,26 +168,26 @@ impl Reconciler {
         self
     }
 
-    /// Judges and counts, but deletes nothing and remembers nothing.
+    /// With `true`, runs judge and count, but delete nothing and remember nothing.
     #[must_use]
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
         self
     }
 
-    /// Delay before the second pass; `None` for no second pass.
+    /// Sets the delay before the second pass; `None` for no second pass.
     #[must_use]
     pub fn recheck(mut self, delay: Option<Duration>) -> Self {
         self.memory.schedule.recheck_delay = delay.map(|delay| delay.min(LONGEST));
         self
     }
 
-    /// The least time from the end of one run that looked at the table to the start of the next; 0
-    /// unless told otherwise. A run that comes sooner sends nothing and
-    /// [says so](Report::postponed). What changes until the interval is over is one change, in which
-    /// the states in between count, because clients have made entries by their rules. (Of vanished
-    /// services the profile `kube-proxy` knows those of the last run only.)
-    /// [`due`](Reconciler::due) says when the interval is over. Dry runs do not wait.
+    /// Sets the minimum time from the end of one run that looked at the table to the start of the
+    /// next; 0 by default. A run that comes sooner sends nothing, and its report is marked as
+    /// [postponed](Report::postponed). Everything that changes during the interval is handled as
+    /// one change. The states in between count too, because clients have made entries by their
+    /// rules. (Of vanished services, the profile `kube-proxy` remembers only those of the last
+    /// run.) [`due`](Reconciler::due) says when the interval is over. Dry runs do not wait.
     ///
     /// ```
     /// # use ctnetlink::{Profile, Reconciler};
@@ -200,35 +202,40 @@ impl Reconciler {
         self
     }
 
-    /// How long the flows of an endpoint that has stopped serving are kept, from the first run that
-    /// saw it so; 0 unless told otherwise. A readiness probe that fails for a moment then ends no
-    /// flow (kubernetes#137986). There is none for an endpoint that is no longer listed, because its
-    /// address may be another pod's, nor for one that was not serving in the state of the run before
+    /// Sets the grace time: how long the flows of an endpoint that has stopped serving are kept,
+    /// counted from the first run that saw it not serving; 0 by default. With a grace time, a
+    /// readiness probe that fails for a moment ends no flows (kubernetes#137986).
+    ///
+    /// An endpoint that is no longer listed has no grace time, because its address may belong to
+    /// another pod by now. Nor has an endpoint that did not serve in the state of the previous run
     /// (or in [`previous`](Reconciler::previous)).
     ///
-    /// When one ends is part of [`due`](Reconciler::due).
+    /// The end of a grace time counts for [`due`](Reconciler::due).
     #[must_use]
     pub fn grace(mut self, time: Duration) -> Self {
         self.memory.grace.length = time.min(LONGEST);
         self
     }
 
-    /// Does not wait for the second pass: it is left to the next run that comes late enough, whether
-    /// something has changed by then or not. [`due`](Reconciler::due) says when.
+    /// With `true`, a run does not wait for its second pass. The next run that comes late enough
+    /// makes it, even if nothing has changed by then. [`due`](Reconciler::due) says when.
     ///
-    /// For a daemon, which has better things to do than to wait. What changed from one
-    /// [`run`](Reconciler::run) to the next is one change.
+    /// This is for daemons that must not block during the delay. What changes between two calls of
+    /// [`run`](Reconciler::run) is handled as one change.
     #[must_use]
     pub fn defer_recheck(mut self, deferred: bool) -> Self {
         self.deferred = deferred;
         self
     }
 
-    /// When to run again even if the desired state has not changed: a deferred second pass, a run
-    /// that was postponed, one that has failed (after a second, and twice as long after each more, up
-    /// to a minute), [`look_at_everything`](Reconciler::look_at_everything), the end of a grace time.
-    /// `None` if nothing is waiting, and for dry runs. `run` itself does not wait for it: one that is
-    /// called earlier tries at once, unless [`min_interval`](Reconciler::min_interval) holds it back.
+    /// When to run again even if the desired state has not changed; `None` if nothing is waiting,
+    /// and for dry runs.
+    ///
+    /// What waits is a deferred second pass, a postponed run, a failed run (retried after a second,
+    /// then after twice as long each time, up to a minute), a call of
+    /// [`look_at_everything`](Reconciler::look_at_everything), or the end of a grace time.
+    /// [`run`](Reconciler::run) does not wait for this moment: an earlier call tries at once,
+    /// unless [`min_interval`](Reconciler::min_interval) holds it back.
     pub fn due(&self) -> Option<Instant> {
         match self.dry_run {
             true => None,
@@ -241,8 +248,8 @@ impl Reconciler {
         self.memory.schedule.forget(Instant::now());
     }
 
-    /// The desired state of the last run of an earlier process that succeeded and was not postponed:
-    /// its frontends that have vanished are cleaned.
+    /// Sets the desired state of an earlier process, from its last run that succeeded and was not
+    /// postponed. Entries of frontends in it that have vanished since are removed.
     #[must_use]
     pub fn previous(mut self, previous: DesiredState) -> Self {
         let grace = std::mem::take(&mut self.memory.grace);
@@ -251,7 +258,7 @@ impl Reconciler {
         self
     }
 
-    /// What ends a run of this reconciler early.
+    /// A handle that can end a run of this reconciler early.
     ///
     /// ```
     /// # use ctnetlink::{Profile, Reconciler};
@@ -263,9 +270,9 @@ impl Reconciler {
         self.canceller.clone()
     }
 
-    /// Calls back every few thousand entries and at the end of each pass, one call at a time. Both
-    /// families are walked at once: their calls interleave, and those for IPv6 can come from another
-    /// thread. A callback that has panicked is not called again.
+    /// Sets a callback for every few thousand entries and for the end of each pass. Calls come one
+    /// at a time. Both families are walked at once, so their calls interleave, and those for IPv6
+    /// can come from another thread. A callback that has panicked is not called again.
     #[must_use]
     pub fn on_progress(mut self, callback: impl FnMut(&Progress) + Send + 'static) -> Self {
         self.progress = Mutex::new(Some(Box::new(callback)));
@@ -334,14 +341,14 @@ impl Reconciler {
             rechecked = Some(look(&recheck, &mut families, self.dry_run));
             took += again.elapsed();
         }
-        // A cancel that came too late is for the next run.
+        // A cancel that came too late for this run stays set for the next one.
         let is_cancelled =
             |family: &FamilyReport| family.error.as_ref().is_some_and(Error::is_cancelled);
         if families.iter().any(is_cancelled) {
             self.canceller.reset();
         }
 
-        let report = Report {
+        let mut report = Report {
             profile: self.scope.profile,
             dry_run: self.dry_run,
             elapsed: started.elapsed(),
@@ -360,6 +367,7 @@ impl Reconciler {
             let succeeded = report.succeeded();
             let outcome = RunOutcome { succeeded, found, rechecked, took, ..RunOutcome::default() };
             self.memory.settle(desired, plan, outcome, Instant::now());
+            report.in_quarantine = self.memory.evidence.in_quarantine();
         }
         let mut walked = report.families.iter().filter(|family| family.passes > 0);
         let nothing_received = walked.all(|family| {

@@ -50,8 +50,9 @@ pub(super) struct Found {
 }
 
 impl Pass<'_> {
-    /// Walks the families that have a filter. What stops a walk is noted in its report. The second
-    /// look of a dry run counts `only_suspects`: everything else it has counted before.
+    /// Walks the families that have a filter. An error that stops a walk is stored in the family's
+    /// report. The second look of a dry run counts `only_suspects`, because everything else has
+    /// been counted before.
     pub(super) fn run(
         &self,
         filters: &[Option<Filter>; 2],
@@ -65,8 +66,9 @@ impl Pass<'_> {
             self.walk(filter, report, look, only_suspects)
         };
         match filters {
-            // The kernel walks the whole table for either family: two at once take the time of one.
-            // (Up to its first full datagram a dump keeps others out, nfnl_lock; from then on not.)
+            // The kernel walks the whole table for each family, so two walks at once take the time
+            // of one. (A dump holds nfnl_lock, and keeps others waiting, only until its first full
+            // datagram.)
             [Some(filter4), Some(filter6)] => {
                 let mut found6 = None;
                 let mut found4 = thread::scope(|scope| {
@@ -79,7 +81,7 @@ impl Pass<'_> {
                     }
                     found4
                 });
-                // Where there cannot be another thread, one does both.
+                // If no other thread could be started, this one walks both families.
                 let mut found6 = found6.unwrap_or_else(|| walk(filter6, ipv6));
                 // Nor can there be two sockets at once where the process has one descriptor left.
                 for (filter, report, found) in
@@ -137,7 +139,7 @@ impl Pass<'_> {
     }
 
     fn tell(&self, report: &FamilyReport) {
-        // A callback that has panicked is not called again.
+        // A callback that has panicked has poisoned the lock, and is not called again.
         let Ok(mut progress) = self.progress.lock() else { return };
         if let Some(callback) = &mut *progress {
             callback(&Progress {
@@ -159,7 +161,7 @@ struct Walk<'a> {
     report: &'a mut FamilyReport,
     /// Entries received before this walk.
     before: u64,
-    /// The progress callback is due when so many are received.
+    /// The number of received entries at which the progress callback is called next.
     next_call: u64,
 }
 
@@ -169,6 +171,7 @@ impl Walk<'_> {
             return Err(Error::Cancelled { operation: Operation::Dump });
         }
         let dump = self.pass.ct.dump(filter)?;
+        self.report.begun = true;
         if self.report.passes == 1 {
             self.report.pushdown = dump.pushdown().to_owned();
         }

@@ -1,4 +1,4 @@
-//! Where a run is, and how to end it early.
+//! The progress of a run, and how to end it early.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use crate::model::tuple::Family;
 /// How soon a wait notices that it is to end.
 const STEP: Duration = Duration::from_millis(10);
 
-/// What is called; from either family's thread.
+/// The callback. It is called from either family's thread.
 pub(super) type ProgressCallback = dyn FnMut(&Progress) + Send;
 
 /// Ends a run of a [`Reconciler`](crate::Reconciler) early, from any thread or signal handler. Made by
@@ -20,15 +20,15 @@ pub(super) type ProgressCallback = dyn FnMut(&Progress) + Send;
 /// use ctnetlink::{Profile, Reconciler};
 /// let reconciler = Reconciler::new(Profile::Strict);
 /// let canceller = reconciler.canceller();
-/// std::thread::spawn(move || canceller.cancel()); // from wherever the process is told to stop
+/// std::thread::spawn(move || canceller.cancel()); // wherever the process is told to stop
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Canceller(Arc<AtomicBool>);
 
 impl Canceller {
-    /// Ends the run that is under way, or else the next one that looks at the table. What it has
-    /// judged until then is dealt with; [`FamilyReport::error`](crate::FamilyReport::error) says that it was cancelled, and the
-    /// run after looks at everything.
+    /// Ends the run that is under way, or else the next one that looks at the table. Entries that
+    /// it has judged by then are dealt with, [`FamilyReport::error`](crate::FamilyReport::error)
+    /// says that it was cancelled, and the run after it looks at everything.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -50,13 +50,14 @@ impl Canceller {
         }
     }
 
-    /// What was asked has happened.
+    /// Clears the request, once it has ended a run.
     pub(super) fn reset(&self) {
         self.0.store(false, Ordering::Relaxed);
     }
 }
 
-/// Where a run is, for the callback of [`Reconciler::on_progress`](crate::Reconciler::on_progress).
+/// The progress of a run, for the callback of
+/// [`Reconciler::on_progress`](crate::Reconciler::on_progress).
 ///
 /// ```
 /// use ctnetlink::{Profile, Progress, Reconciler};

@@ -13,8 +13,8 @@ use crate::reconcile::memory::comebacks::ComesBack;
 use crate::reconcile::rules::Reason;
 use crate::reconcile::scope::Profile;
 
-/// Groups shown by frontend, backend and reason; more are only counted, so that the report stays
-/// on one screen and memory stays constant.
+/// How many groups (by frontend, backend and reason) are shown; more are only counted, so that the
+/// report stays on one screen and memory stays constant.
 const REMOVALS_SHOWN: usize = 8;
 /// Frontends whose entries come back that are shown.
 const COMEBACKS_SHOWN: usize = 3;
@@ -38,18 +38,19 @@ pub struct Report {
     pub profile: Profile,
     /// Nothing was deleted; `stale` says what would have been.
     pub dry_run: bool,
-    /// Wall time, the delay before the re-check included.
+    /// Wall time, including the delay before the re-check.
     pub elapsed: Duration,
     /// False if services have node ports but no node address of their family is known, so that
     /// flows to those ports were left alone.
     pub node_ports_judged: bool,
-    /// No change since the run before can have made anything stale, and nothing was sent.
+    /// Nothing that changed since the previous run can have made an entry stale, so nothing was
+    /// sent.
     pub nothing_changed: bool,
-    /// There is something to do, and the [minimum interval](crate::Reconciler::min_interval) is not
-    /// over: nothing was sent, and a later run sees to it.
+    /// There is something to do, but the [minimum interval](crate::Reconciler::min_interval) is not
+    /// over: nothing was sent, and a later run will do it.
     pub postponed: bool,
-    /// Endpoints in their [grace time](crate::Reconciler::grace): they do not serve, and their flows
-    /// were kept.
+    /// How many endpoints are in their [grace time](crate::Reconciler::grace): they do not serve,
+    /// and their flows were kept.
     pub in_grace: usize,
     /// Services that were not judged: another proxy's, or not completely known.
     pub unknown_services: usize,
@@ -77,13 +78,12 @@ pub struct Report {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FamilyReport {
-    /// Which.
+    /// The family.
     pub family: Family,
-    /// Entries that came from the kernel, stale or not, over all passes.
+    /// Entries that the kernel sent, stale or not, over all passes.
     pub received: u64,
     /// Stale entries: `deleted + already_gone + unknown + failed`, or in a dry run what would be
-    /// deleted.
-    /// An entry that a changing table shows twice counts twice.
+    /// deleted. An entry that the dump of a changing table contains twice counts twice.
     pub stale: u64,
     /// Kept because of their zone, which is not looked at: they would be stale or suspect.
     pub other_zones: u64,
@@ -97,30 +97,34 @@ pub struct FamilyReport {
     /// Deleted.
     pub deleted: u64,
     /// Gone, or replaced by an entry toward another backend, before the delete arrived. After an
-    /// overrun of the receive buffer, which the default buffer excludes, also deletes of our own.
+    /// overrun of the receive buffer (impossible with the default size), this includes our own
+    /// deletes whose answer was lost.
     pub already_gone: u64,
-    /// The answer was lost, and asking again told nothing. Pinned deletes are asked again until
-    /// there is an answer, so this is 0 unless something is wrong with the socket.
+    /// The answer was lost, and asking again gave none either. Deletes are asked again, so this is
+    /// 0 unless something is wrong with the socket.
     pub unknown: u64,
     /// Deletes that did not succeed.
     pub failed: u64,
-    /// Why they did not: the first few different reasons, with the number of each.
+    /// Why deletes failed: the first few different reasons, each with its count.
     pub failures: Vec<Failure>,
-    /// Passes of judgement: 0 where nothing could be stale, 2 with a re-check in the same run. Each
-    /// can take the kernel several walks, see `pushdown`.
+    /// Passes over the table: 0 if nothing could be stale, 2 with a re-check in the same run. The
+    /// kernel may walk its table several times for one pass, see `pushdown`.
     pub passes: u32,
-    /// What the kernel filtered, in the words of the filter; empty without a pass.
+    /// What the kernel filtered by in the first pass, in the words of the filter; empty without a
+    /// pass.
     pub pushdown: String,
     /// Stale entries by reason.
     pub reasons: Reasons,
-    /// Where the stale entries pointed: the first few groups met.
+    /// Where the stale entries pointed: the first few groups that were found.
     pub removals: Vec<Removal>,
-    /// What ended a pass early. What it had found until then was dealt with.
+    /// The error that ended a pass early. Entries found before it were dealt with.
     pub error: Option<Error>,
-    /// What became of the deletes of all passes.
+    /// The outcomes of the deletes of all passes.
     pub(super) tally: Tally,
     /// Of the passes before.
     other_zones_before: u64,
+    /// The walk of this pass has begun.
+    pub(super) begun: bool,
 }
 
 /// Stale entries by reason.
@@ -159,17 +163,18 @@ pub struct Reasons {
 pub struct Removal {
     /// What the clients dialled.
     pub frontend: Frontend,
-    /// Where it led.
+    /// The backend the entries led to.
     pub backend: SocketAddr,
-    /// Why that is stale.
+    /// Why the entries are stale.
     pub reason: Reason,
     /// How many entries.
     pub count: u64,
 }
 
 impl Report {
-    /// Nothing failed: every pass came to its end, no delete was refused, and what became of each is
-    /// known. A [postponed](Report::postponed) run, which has done nothing yet, has succeeded, too.
+    /// Whether nothing failed: every pass reached its end, no delete was refused, and the outcome
+    /// of each delete is known. A [postponed](Report::postponed) run, which has done nothing yet,
+    /// counts as succeeded.
     pub fn succeeded(&self) -> bool {
         let done = |f: &FamilyReport| f.failed == 0 && f.unknown == 0 && f.error.is_none();
         self.families.iter().all(done)
@@ -177,7 +182,7 @@ impl Report {
 }
 
 impl Reasons {
-    /// All of them together.
+    /// The number of stale entries, for all reasons together.
     pub fn total(&self) -> u64 {
         self.iter().map(|(_, count)| count).sum()
     }
@@ -225,6 +230,7 @@ impl FamilyReport {
             error: None,
             tally: Tally::default(),
             other_zones_before: 0,
+            begun: false,
         }
     }
 
@@ -238,6 +244,7 @@ impl FamilyReport {
     /// first pass sees and narrow ones may not.
     pub(super) fn begin_pass(&mut self) {
         self.passes += 1;
+        self.begun = false;
         (self.suspect, self.quarantined, self.given_up) = (0, 0, 0);
         if self.passes > 1 {
             self.other_zones_before = self.other_zones_before.max(self.other_zones);
@@ -256,7 +263,7 @@ impl FamilyReport {
     /// tried again.
     pub(super) fn forget_lack_of_descriptors(&mut self) -> bool {
         let lacks = |e: &Error| matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
-        let lacks = self.received == 0 && self.error.as_ref().is_some_and(lacks);
+        let lacks = !self.begun && self.error.as_ref().is_some_and(lacks);
         if lacks {
             self.error = None;
             self.passes -= 1;
@@ -365,6 +372,9 @@ impl fmt::Display for FamilyReport {
         }
         let mut removals: Vec<_> = self.removals.iter().collect();
         removals.sort_by_key(|removal| std::cmp::Reverse(removal.count));
+        if !removals.is_empty() {
+            writeln!(f, "    by frontend -> backend:")?;
+        }
         for removal in removals {
             writeln!(
                 f,
@@ -442,6 +452,7 @@ mod tests {
             "  ipv4: received 10 in 2 passes, kernel filter \"ip and udp\"",
             "    stale 3        deleted 1        already gone 1        failed 1",
             "             3  backend gone",
+            "    by frontend -> backend:",
             "             3  udp 10.96.0.10:53 -> 10.244.1.5:5353  (backend gone)",
             "    failed: 1 x batch: Device or resource busy (EBUSY, errno 16)",
             "  ipv6: nothing to judge, table not read",

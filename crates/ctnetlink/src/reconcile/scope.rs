@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::model::protocol::Protocol;
 use crate::reconcile::desired::service::Endpoint;
 
-/// Whose idea of "stale" is followed.
+/// Which definition of "stale" is used.
 ///
 /// ```
 /// use ctnetlink::Profile;
@@ -21,19 +21,18 @@ pub enum Profile {
     /// Never deletes what may be healthy, given the node's addresses. The default.
     ///
     /// Node ports are judged at the node addresses only; a frontend shared by several services is
-    /// served by the backends of all of them; frontends that vanished are cleaned until a run
-    /// succeeded; an untranslated flow to one of the node addresses is a host service and lives; an
-    /// endpoint that says only `ready: false` does not serve.
+    /// served by the backends of all of them; vanished frontends are cleaned up until a run
+    /// succeeds; an untranslated flow to one of the node addresses belongs to a host service and is
+    /// kept; an endpoint that states only `ready: false` does not serve.
     #[default]
     Strict,
-    /// The predicate of kube-proxy's newest generation (kubernetes#141371), faults included:
-    /// node ports match whatever the destination address, and of two services that share a
-    /// frontend the last one wins.
+    /// The rule of the newest kube-proxy (kubernetes#141371), including its faults: a node port
+    /// matches at any destination address, and if two services share a frontend, the last one wins.
     KubeProxy,
 }
 
 impl Profile {
-    /// Whether an endpoint serves, as this profile reads what is not said.
+    /// Whether an endpoint serves. The profiles read conditions that are not stated differently.
     pub(crate) fn serves(self, endpoint: &Endpoint) -> bool {
         match self {
             Profile::Strict => endpoint.serves(),
@@ -59,7 +58,7 @@ impl FromStr for Profile {
             "strict" => Ok(Profile::Strict),
             "kube-proxy" => Ok(Profile::KubeProxy),
             _ => Err(Error::Invalid(format!(
-                "unknown profile {text:?}: expected strict or kube-proxy"
+                "unknown profile {text:?}: expected \"strict\" or \"kube-proxy\""
             ))),
         }
     }
@@ -76,7 +75,7 @@ impl FromStr for Profile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Scope {
-    /// Whose rules.
+    /// Whose rules are used.
     pub profile: Profile,
     /// Protocols judged; UDP by default.
     pub protocols: Vec<Protocol>,
@@ -86,8 +85,9 @@ pub struct Scope {
 
 /// Which zones are judged.
 ///
-/// kube-proxy's rules translate in the default zone. Other zones belong to OVN, OVS and the like, where
-/// one live flow has entries in several zones, each a stage of its way (ovn-kubernetes#2829).
+/// kube-proxy's rules translate in the default zone. Other zones belong to OVN, OVS and the like,
+/// where one live flow has entries in several zones, one for each stage of its path
+/// (ovn-kubernetes#2829).
 ///
 /// ```
 /// use ctnetlink::{Profile, Zones};
@@ -116,7 +116,7 @@ impl Zones {
         }
     }
 
-    /// The caller named this zone.
+    /// Whether the caller named this zone.
     pub(crate) fn names(&self, zone: u16) -> bool {
         matches!(self, Zones::Only(zones) if zones.contains(&zone))
     }

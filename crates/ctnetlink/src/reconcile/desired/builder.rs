@@ -1,4 +1,4 @@
-//! Collecting a desired state, with its mistakes.
+//! Builds a desired state, and collects the mistakes in it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::model::protocol::Protocol;
 use crate::model::tuple::Family;
 
-/// Collects a [`DesiredState`]. Mistakes are reported by [`build`](DesiredStateBuilder::build).
+/// Builds a [`DesiredState`]. Mistakes are reported by [`build`](DesiredStateBuilder::build).
 ///
 /// Without Kubernetes: name each frontend, then its backends.
 ///
@@ -28,7 +28,7 @@ use crate::model::tuple::Family;
 ///     .udp(vip, 53)
 ///     .backends([Endpoint::from(a), Endpoint::from(b).serving(false)])
 ///     .udp(vip6, 53)
-///     .no_backends() // nothing serves: whatever still goes somewhere is stale
+///     .no_backends() // nothing serves it: every flow to it is stale
 ///     .build()?;
 /// assert_eq!(desired.frontends().count(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -50,26 +50,29 @@ pub struct DesiredStateBuilder {
 }
 
 impl DesiredStateBuilder {
-    /// A UDP frontend. Its [`backends`](Self::backends) must follow, or
-    /// [`no_backends`](Self::no_backends).
+    /// Adds a UDP frontend. [`backends`](Self::backends) or [`no_backends`](Self::no_backends) must
+    /// follow.
     #[must_use]
     pub fn udp(self, address: impl Into<IpAddr>, port: u16) -> Self {
         self.frontend(Protocol::UDP, address.into(), port)
     }
 
-    /// A TCP frontend. It is judged only by a reconciler that was told to look at TCP.
+    /// Adds a TCP frontend. [`backends`](Self::backends) or [`no_backends`](Self::no_backends) must
+    /// follow. It is judged only by a reconciler that was told to look at TCP.
     #[must_use]
     pub fn tcp(self, address: impl Into<IpAddr>, port: u16) -> Self {
         self.frontend(Protocol::TCP, address.into(), port)
     }
 
-    /// An SCTP frontend. It is judged only by a reconciler that was told to look at SCTP.
+    /// Adds an SCTP frontend. [`backends`](Self::backends) or [`no_backends`](Self::no_backends)
+    /// must follow. It is judged only by a reconciler that was told to look at SCTP.
     #[must_use]
     pub fn sctp(self, address: impl Into<IpAddr>, port: u16) -> Self {
         self.frontend(Protocol::SCTP, address.into(), port)
     }
 
-    /// A frontend of any protocol with ports; see [`udp`](Self::udp).
+    /// Adds a frontend of any protocol with ports. [`backends`](Self::backends) or
+    /// [`no_backends`](Self::no_backends) must follow.
     #[must_use]
     pub fn frontend(mut self, protocol: Protocol, address: IpAddr, port: u16) -> Self {
         self.close();
@@ -86,13 +89,13 @@ impl DesiredStateBuilder {
         self
     }
 
-    /// Says that nothing serves the frontend named last.
+    /// States that nothing serves the last frontend added.
     #[must_use]
     pub fn no_backends(self) -> Self {
         self.backends::<Endpoint>([])
     }
 
-    /// The backends of the frontend named last, all of them at once.
+    /// Sets the backends of the last frontend added, all of them in one call.
     #[must_use]
     pub fn backends<E: Into<Endpoint>>(mut self, backends: impl IntoIterator<Item = E>) -> Self {
         match self.services.last_mut() {
@@ -100,12 +103,12 @@ impl DesiredStateBuilder {
                 service.endpoints.extend(backends.into_iter().map(Into::into));
                 self.open = false;
             }
-            _ => self.blame("backends(...) must follow the frontend they serve, once"),
+            _ => self.blame("backends(...) or no_backends() must follow a frontend, and only once"),
         }
         self
     }
 
-    /// A whole service port. Any number of them may share a frontend.
+    /// Adds a service port. Any number of service ports may share a frontend.
     #[must_use]
     pub fn service(mut self, service: ServicePort) -> Self {
         self.close();
@@ -113,7 +116,7 @@ impl DesiredStateBuilder {
         self
     }
 
-    /// Addresses of this node, at which node ports are answered.
+    /// Adds addresses of this node, at which node ports are answered.
     #[must_use]
     pub fn node_addresses(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.node_addresses.extend(addresses.into_iter().map(|address| address.to_canonical()));
@@ -129,15 +132,16 @@ impl DesiredStateBuilder {
         self
     }
 
-    /// A Service whose frontends are not judged.
+    /// Adds a Service whose frontends are not judged.
     #[must_use]
     pub fn unknown(mut self, unknown: Unknown) -> Self {
         self.unknown.push(unknown);
         self
     }
 
-    /// Addresses and prefixes that are valid backends of a frontend although no service lists them,
-    /// on any port: somebody else translates this frontend first, such as a DNS cache on the node.
+    /// Adds addresses and prefixes that are valid backends of a frontend, on any port, although no
+    /// service lists them: something else translates this frontend first, such as a DNS cache on
+    /// the node.
     ///
     /// ```
     /// use ctnetlink::{DesiredState, Frontend, IpNet, Protocol};
@@ -215,9 +219,9 @@ impl DesiredStateBuilder {
         self
     }
 
-    /// The state is made from Kubernetes objects, so many Services of any protocol among them. A
-    /// [`Reconciler`](crate::Reconciler) then refuses a state without a single one behind one that
-    /// had some: every cluster has default/kubernetes, so that is half a picture.
+    /// States that the input was Kubernetes objects, with this many Services of any protocol. A
+    /// [`Reconciler`](crate::Reconciler) then refuses a state without a single Service after one
+    /// that had some: every cluster has default/kubernetes, so the input was incomplete.
     #[must_use]
     pub fn made_from_services(mut self, services: usize) -> Self {
         self.services_seen = Some(services);
@@ -244,7 +248,7 @@ impl DesiredStateBuilder {
         if std::mem::take(&mut self.open) {
             let name = self.services.last().map(|s| s.key.to_string()).unwrap_or_default();
             self.blame(format!(
-                "frontend {name} has no backends(...); say no_backends() if none serve"
+                "frontend {name} has no backends(...); call no_backends() if nothing serves it"
             ));
         }
     }
@@ -257,8 +261,8 @@ impl DesiredStateBuilder {
     ///
     /// # Errors
     ///
-    /// A plain frontend without its `backends` call, a port 0, a node address that is none
-    /// (`0.0.0.0`). Nothing is guessed from a half-built state.
+    /// A plain frontend without its `backends` call, a second such call, a port 0, or a node
+    /// address that cannot be one (such as `0.0.0.0`). Nothing is guessed from a half-built state.
     pub fn build(mut self) -> Result<DesiredState> {
         self.close();
         for service in &self.services {
@@ -331,8 +335,8 @@ impl Publication {
     }
 }
 
-/// Makes addresses canonical and drops those of families the service does not exist in. False if
-/// nothing is left to reach it at.
+/// Makes addresses canonical and drops those of families the service does not exist in. Returns
+/// false if the service has no cluster IP, so that it cannot be reached.
 fn keep_own_families(service: &mut ServicePort, notes: &mut Vec<String>) -> bool {
     if service.cluster_ips.is_empty() {
         notes.push(format!("service {}: ignored, it has no cluster IP", service.key));

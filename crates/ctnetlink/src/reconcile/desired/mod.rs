@@ -1,4 +1,4 @@
-//! What should be: frontends, and the backends that serve them.
+//! The desired state: frontends, and the backends that serve them.
 
 pub(crate) mod builder;
 pub(crate) mod published;
@@ -51,7 +51,7 @@ struct State {
 }
 
 impl DesiredState {
-    /// Starts an empty one.
+    /// Starts an empty builder.
     pub fn builder() -> DesiredStateBuilder {
         DesiredStateBuilder::default()
     }
@@ -67,12 +67,13 @@ impl DesiredState {
     }
 
     /// The addresses at which node ports are answered, canonical: those of the node, unless the
-    /// builder was [told otherwise](DesiredStateBuilder::node_port_addresses).
+    /// builder was given [others](DesiredStateBuilder::node_port_addresses).
     pub fn node_port_addresses(&self) -> &[IpAddr] {
         self.0.node_port_addresses.as_deref().unwrap_or(&self.0.node_addresses)
     }
 
-    /// Services that are not judged: another proxy's, or not completely known.
+    /// Services that are not judged, because they belong to another proxy or are not completely
+    /// known.
     pub fn unknown(&self) -> &[Unknown] {
         &self.0.unknown
     }
@@ -92,8 +93,8 @@ impl DesiredState {
         &self.0.published
     }
 
-    /// An earlier state had Services, and this one, made from Kubernetes objects as well, has not a
-    /// single one: half a picture.
+    /// Whether an earlier state had Services and this one, also made from Kubernetes objects, does
+    /// not have a single one: its input was incomplete.
     pub(crate) fn lost_all_services_of(&self, before: &DesiredState) -> bool {
         self.0.services_seen == Some(0) && before.0.services_seen.is_some_and(|seen| seen > 0)
     }
@@ -103,7 +104,7 @@ impl DesiredState {
         &self.0.notes
     }
 
-    /// Every frontend, the node ports at the node addresses included.
+    /// Every frontend, including the node ports at the node addresses.
     pub fn frontends(&self) -> impl Iterator<Item = Frontend> {
         self.services()
             .iter()

@@ -26,7 +26,7 @@ pub enum HostAddresses {
     /// Every address of the host in the container's family: its node addresses, and the loopback
     /// ones.
     AnyLocal,
-    /// These.
+    /// These addresses.
     These(Vec<IpAddr>),
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Published {
     pub(crate) addresses: Vec<IpNet>,
     pub(crate) container: IpAddr,
     pub(crate) first_container_port: u16,
-    /// It is published no more.
+    /// It is no longer published.
     pub(crate) torn_down: bool,
 }
 
@@ -70,7 +70,7 @@ impl Published {
         let refuse = |problem: String| Err(Error::Invalid(format!("{name}: {problem}")));
         if host_ports.is_empty() || host_ports.len() != container_ports.len() {
             return refuse(format!(
-                "{} of the host and {} of the container, which has to be as many and not none",
+                "{} ports of the host and {} of the container; expected as many, and at least one",
                 host_ports.len(),
                 container_ports.len()
             ));
@@ -81,9 +81,9 @@ impl Published {
         let addresses: Vec<IpNet> = match host {
             HostAddresses::These(addresses) => {
                 let addresses: Vec<_> = addresses.iter().map(IpAddr::to_canonical).collect();
-                // The wildcard address of a socket is no destination of a packet.
+                // The wildcard address of a socket is never the destination of a packet.
                 if let Some(address) = addresses.iter().find(|a| a.is_unspecified()) {
-                    return refuse(format!("{address} is not an address: say AnyLocal"));
+                    return refuse(format!("{address} is not a host address; use AnyLocal"));
                 }
                 if let Some(address) = addresses.iter().find(|a| Family::of(**a) != family) {
                     return refuse(format!("{address} is not of the family of {container}"));
@@ -117,14 +117,14 @@ impl Published {
         })
     }
 
-    /// It is about flows that dial this.
+    /// Whether it is about flows to this frontend.
     pub(crate) fn is_at(&self, frontend: &Frontend) -> bool {
         self.protocol == frontend.protocol
             && self.host_ports.contains(&frontend.port)
             && self.addresses.iter().any(|net| net.contains(&frontend.address))
     }
 
-    /// Where such a flow is to go.
+    /// Where a flow to this frontend has to go.
     pub(crate) fn backend(&self, frontend: &Frontend) -> SocketAddr {
         let offset = frontend.port.saturating_sub(*self.host_ports.start());
         SocketAddr::new(self.container, self.first_container_port.saturating_add(offset))

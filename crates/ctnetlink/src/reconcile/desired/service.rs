@@ -50,14 +50,14 @@ impl fmt::Debug for Frontend {
     }
 }
 
-/// Where a frontend's traffic may go, and whether it counts.
+/// An address and port that a frontend's traffic may go to, and whether it serves.
 ///
 /// A plain socket address converts into an endpoint that serves.
 ///
 /// ```
 /// use ctnetlink::Endpoint;
 /// let endpoint = Endpoint::new("10.244.1.5:53".parse()?).ready(false);
-/// assert!(!endpoint.serves()); // `serving` is not said, so `ready` counts
+/// assert!(!endpoint.serves()); // `serving` is not stated, so `ready` counts
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,14 +65,14 @@ impl fmt::Debug for Frontend {
 pub struct Endpoint {
     /// Address and port.
     pub address: SocketAddr,
-    /// Kubernetes' `conditions.serving`. `None` = not said; what that means depends on the
-    /// profile: [`Strict`](crate::Profile::Strict) looks at `ready` then,
+    /// Kubernetes' `conditions.serving`. `None` = not stated; what that means depends on the
+    /// profile: [`Strict`](crate::Profile::Strict) then uses `ready`,
     /// [`KubeProxy`](crate::Profile::KubeProxy) takes it as true.
     pub serving: Option<bool>,
-    /// Kubernetes' `conditions.ready`. `None` = not said, which means true.
+    /// Kubernetes' `conditions.ready`. `None` = not stated, which means true.
     pub ready: Option<bool>,
-    /// It is on this node. `None` = not known. It decides only when a service that keeps traffic on
-    /// the node begins to be served here; it never shrinks what is valid.
+    /// Whether it is on this node. `None` = not known. This decides only when a service that keeps
+    /// traffic on the node begins to be served here; it never makes an endpoint invalid.
     pub local: Option<bool>,
 }
 
@@ -89,22 +89,22 @@ impl Endpoint {
         self
     }
 
-    /// Says whether it serves. An endpoint that does not serve is no backend.
+    /// Sets `serving`. An endpoint that does not serve is not a backend.
     #[must_use]
     pub fn serving(mut self, serving: bool) -> Self {
         self.serving = Some(serving);
         self
     }
 
-    /// Says whether it is on this node.
+    /// Sets `local`.
     #[must_use]
     pub fn local(mut self, local: bool) -> Self {
         self.local = Some(local);
         self
     }
 
-    /// Whether it serves, as [`Strict`](crate::Profile::Strict) reads it: what is not said of
-    /// `serving` is what is said of `ready`, and what is not said at all is true.
+    /// Whether it serves, as [`Strict`](crate::Profile::Strict) reads it: `serving` if it is
+    /// stated, else `ready` if that is stated, else true.
     pub fn serves(&self) -> bool {
         self.serving.or(self.ready).unwrap_or(true)
     }
@@ -212,13 +212,14 @@ impl ServicePort {
             .map(|address| Frontend::new(*address, self.port, self.key.protocol))
     }
 
-    /// Whether the service exists in this family, that is, has a cluster IP of it.
+    /// Whether the service exists in this family, that is, has a cluster IP of this family.
     pub fn exists_in(&self, family: Family) -> bool {
         self.cluster_ips.iter().any(|address| Family::of(address.to_canonical()) == family)
     }
 }
 
-/// A Service whose frontends are not judged: it is somebody else's, or not completely known.
+/// A Service whose frontends are not judged: it belongs to another proxy, or is not completely
+/// known.
 ///
 /// Its frontends are kept, even where another service shares them, and never count as removed.
 ///
@@ -235,10 +236,10 @@ pub struct Unknown {
     pub namespace: String,
     /// Name of the Service.
     pub name: String,
-    /// What of it can be read: the frontends count, the endpoints do not.
+    /// The part of it that can be read. Only the frontends count, not the endpoints.
     pub services: Vec<ServicePort>,
-    /// It, or a slice of it, could not be read. Otherwise it was excluded: another proxy's.
-    /// [`KubeProxy`](crate::Profile::KubeProxy) takes what is excluded as absent.
+    /// Whether it, or a slice of it, could not be read. If false, it was excluded because it
+    /// belongs to another proxy; [`KubeProxy`](crate::Profile::KubeProxy) takes it as absent then.
     pub unreadable: bool,
 }
 

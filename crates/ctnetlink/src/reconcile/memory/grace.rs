@@ -11,15 +11,15 @@ use crate::reconcile::scope::Scope;
 
 /// Memory of endpoints that are listed and have stopped serving: pure state, no I/O.
 ///
-/// A readiness probe that fails for a moment ends every flow of its endpoint at once
-/// (kubernetes#137986, #108523). The flows of an endpoint in its grace time are kept. One that is no
-/// longer listed has none: its address may be another pod's by now.
+/// Without a grace time, a readiness probe that fails for a moment ends every flow of its endpoint
+/// at once (kubernetes#137986, #108523). In its grace time, an endpoint keeps its flows. An
+/// endpoint that is no longer listed has no grace time: its address may be another pod's by now.
 #[derive(Debug, Default)]
 pub(crate) struct Grace {
     pub(crate) length: Duration,
-    /// The state seen last: who has been serving.
+    /// The last state seen, which shows who was serving.
     seen: DesiredState,
-    /// When each was first seen not to serve any more.
+    /// When each endpoint was first seen not serving.
     since: HashMap<ServiceKey, HashMap<SocketAddr, Instant>>,
     /// When the first grace time ends.
     pub(crate) ends: Option<Instant>,
@@ -31,7 +31,7 @@ impl Grace {
         Grace { length, ..Grace::default() }
     }
 
-    /// As if this state had just been seen.
+    /// This memory, as if this state had just been seen.
     pub(crate) fn after_state(self, seen: DesiredState) -> Grace {
         Grace { seen, ..self }
     }
@@ -65,7 +65,7 @@ impl Grace {
         Grace { length: self.length, seen: desired.clone(), since, ends }
     }
 
-    /// Who is in the grace time.
+    /// The endpoints that are in their grace time.
     pub(crate) fn spared(&self, now: Instant) -> Spared {
         let mut spared = Spared::default();
         for (service, endpoints) in &self.since {
@@ -112,7 +112,8 @@ mod tests {
             Look { grace, scope, start: Instant::now() }
         }
 
-        /// Who is spared after a look so many seconds from the start, and when the first ends.
+        /// Who is spared after a look this many seconds from the start, and when the first grace
+        /// time ends.
         fn at(&mut self, second: u32, endpoints: &[(&str, bool)]) -> (Vec<String>, Option<u64>) {
             let (desired, now) = (state(endpoints), self.start + second * SECOND);
             self.grace = self.grace.after(&desired, &self.scope, now);
@@ -137,7 +138,7 @@ mod tests {
         assert_eq!(look.at(5, &[(A, true), (B, false)]), spared(&[B], 15));
         assert_eq!(look.at(14, &[(A, false), (B, false)]), spared(&[A, B], 15));
         assert_eq!(look.at(15, &[(A, false), (B, false)]), spared(&[A], 24));
-        // One that served again begins anew; one that is not listed has no grace.
+        // An endpoint that served again starts anew; one that is not listed has no grace time.
         look.at(16, &[(A, true), (B, true)]);
         assert_eq!(look.at(17, &[(B, false)]), spared(&[B], 27));
         assert_eq!(look.at(18, &[(A, true)]), spared(&[], None));
@@ -164,7 +165,7 @@ mod tests {
         tcp_only.scope.protocols = vec![Protocol::TCP];
         tcp_only.at(0, &[(A, true)]);
         assert_eq!(tcp_only.at(1, &[(A, false)]), spared(&[], None));
-        // There an endpoint that is not ready serves, unless it says otherwise.
+        // For kube-proxy, an endpoint that is not ready serves, unless `serving` says otherwise.
         let mut kube_proxy = Look::new(Profile::KubeProxy);
         kube_proxy.at(0, &[(A, true)]);
         assert_eq!(kube_proxy.at(1, &[(A, false)]), spared(&[], None));

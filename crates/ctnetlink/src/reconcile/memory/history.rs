@@ -13,7 +13,7 @@ use crate::reconcile::scope::{Profile, Scope};
 ///
 /// The two profiles remember differently. `strict` goes by frontend: one that no live service owns
 /// stays on the list until a run in which nothing failed. `kube-proxy` goes by service port name,
-/// and only compares with the state before: what a failed run missed is forgotten.
+/// and only compares with the previous state: what a failed run missed is forgotten.
 ///
 /// ```
 /// use ctnetlink::{DesiredState, History, Rules, Scope};
@@ -21,7 +21,7 @@ use crate::reconcile::scope::{Profile, Scope};
 /// # let vip: IpAddr = "10.96.0.10".parse()?;
 /// let before = DesiredState::builder().udp(vip, 53).no_backends().build()?;
 /// let now = DesiredState::default();
-/// // The frontend that has vanished is what these rules are about.
+/// // These rules are about the frontend that has vanished.
 /// let rules = Rules::new(&now, &History::after(before), &Scope::default());
 /// assert_eq!(rules.frontends(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -32,7 +32,7 @@ pub struct History {
     /// `strict`: frontends of other states than that one which are not known to be clean, with the
     /// namespace and name of their Service.
     known: BTreeMap<Known, Owner>,
-    /// What was removed in the pass before a re-check that is still to come.
+    /// Frontends that a re-check which is still to come has to judge as removed.
     awaited: BTreeSet<Frontend>,
 }
 
@@ -61,14 +61,14 @@ fn owner(key: &ServiceKey) -> Owner {
 }
 
 impl History {
-    /// As if a run with this desired state had just succeeded.
+    /// The history after a run with this desired state that succeeded.
     pub fn after(previous: DesiredState) -> Self {
         History { previous: Some(previous), ..History::default() }
     }
 
-    /// Takes note of a run: what it was about, and whether nothing failed in it.
+    /// Records a run: its desired state, and whether it succeeded.
     ///
-    /// Not called for a dry run, which cleans nothing.
+    /// Do not record a dry run, because it cleans nothing.
     pub fn record(&mut self, desired: &DesiredState, succeeded: bool) {
         let mut known = self.not_owned(desired);
         if succeeded {
@@ -83,18 +83,19 @@ impl History {
         self.previous = Some(desired.clone());
     }
 
-    /// Takes note of a state that no run was made for: what the last run was about stays, and
-    /// `strict` remembers the frontends of both.
+    /// Records a state whose run was postponed: the state of the last run stays, and `strict`
+    /// remembers the frontends of both.
     pub(crate) fn postpone(&mut self, desired: &DesiredState) {
         self.known.extend(known(desired).map(|(known, key)| (known, owner(key))));
     }
 
-    /// What a re-check has to judge as removed, besides what the states say.
+    /// Sets the frontends that a re-check has to judge as removed, besides those that have
+    /// vanished.
     pub(crate) fn await_recheck(&mut self, removed: BTreeSet<Frontend>) {
         self.awaited = removed;
     }
 
-    /// What is to be judged as removed besides what has [vanished](Self::vanished).
+    /// The frontends to be judged as removed, besides those that have [vanished](Self::vanished).
     pub(crate) fn awaited(&self) -> &BTreeSet<Frontend> {
         &self.awaited
     }
@@ -120,13 +121,13 @@ impl History {
     pub(crate) fn check(&self, desired: &DesiredState) -> Result<()> {
         match &self.previous {
             Some(previous) if desired.lost_all_services_of(previous) => Err(Error::HalfState {
-                problem: "it has not one Service, and the state before had some".into(),
+                problem: "it has no Service, but the state before it had some".into(),
             }),
             _ => Ok(()),
         }
     }
 
-    /// What earlier states had and this one has not.
+    /// Frontends that earlier states had and this one does not have.
     fn not_owned(&self, desired: &DesiredState) -> BTreeMap<Known, Owner> {
         let live: HashSet<_> = desired.frontends().collect();
         let is_gone = |known: &Known| !live.contains(&known.frontend);
@@ -136,9 +137,9 @@ impl History {
         earlier.chain(previous.map(|(known, key)| (known, owner(key)))).collect()
     }
 
-    /// `strict`: frontends of earlier states that no live service owns. A node port is owned by its
-    /// service at whatever address: one that is not the node's any more, or not known to be, is not
-    /// judged. Nor is what belongs to a Service that is unknown now.
+    /// `strict`: frontends of earlier states that no live service owns. A live service owns its
+    /// node port at every address: at an address that is no longer the node's, or is not known to
+    /// be, the port is not judged. Neither are the frontends of a Service that is unknown now.
     fn frontends_removed(&self, desired: &DesiredState) -> BTreeSet<Frontend> {
         let all = self.not_owned(desired);
         if all.is_empty() {
@@ -164,8 +165,8 @@ impl History {
     }
 
     /// `kube-proxy`: frontends (node ports excepted) of service ports that were in the state before
-    /// and are not in this one. It runs one proxier per family, so a service that drops a family
-    /// vanishes in that family.
+    /// and are not in this one. kube-proxy runs one proxier per family, so a service that drops a
+    /// family vanishes in that family.
     fn frontends_of_vanished_keys(&self, desired: &DesiredState) -> BTreeSet<Frontend> {
         let Some(previous) = &self.previous else { return BTreeSet::new() };
         let mut vanished = BTreeSet::new();
@@ -193,7 +194,7 @@ fn unknown(desired: &DesiredState) -> impl Iterator<Item = &Unknown> {
 }
 
 impl Rules {
-    /// Compiles the rules for a desired state, given what earlier ones left to clean up.
+    /// Compiles the rules for a desired state, given what earlier states left to clean up.
     ///
     /// ```
     /// use ctnetlink::{DesiredState, History, Rules, Scope};

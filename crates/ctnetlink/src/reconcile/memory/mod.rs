@@ -1,11 +1,13 @@
-//! All that a reconciler remembers, and what it makes of a desired state: pure, with the caller's
-//! clock.
+//! Everything a reconciler remembers between runs, and how it plans a run from a desired state.
+//! Pure: the time comes from the caller.
 
 pub(crate) mod comebacks;
 pub(crate) mod evidence;
 pub(crate) mod grace;
 pub(crate) mod history;
 pub(crate) mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -24,7 +26,7 @@ use crate::reconcile::scope::Scope;
 /// How long after something went into quarantine a fresh state is asked for.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
 
-/// What earlier runs have left, in parts that know nothing of each other.
+/// What is remembered of earlier runs, in independent parts.
 #[derive(Debug)]
 pub(crate) struct Memory {
     pub(crate) history: History,
@@ -60,14 +62,15 @@ impl Memory {
         }
     }
 
-    /// When there will be something to do without a change of the desired state.
+    /// When there will be something to do even if the desired state does not change.
     pub(crate) fn due(&self) -> Option<Instant> {
         // A state that is fetched now can settle what has been in quarantine for a moment.
         let fetch = self.evidence.waiting_since().map(|since| since + FETCH_AGAIN);
         self.schedule.due(self.grace.ends.into_iter().chain(fetch).min())
     }
 
-    /// What to do for this state at this moment; everything in any case, or what has to be.
+    /// Plans a run for this state at this moment: a look at everything if that is asked for, else
+    /// at what is needed.
     pub(crate) fn plan(
         &self,
         desired: &DesiredState,
@@ -99,7 +102,7 @@ impl Memory {
         RunPlan { rules, work, filters, in_grace: spared.len(), grace, vanished, comebacks }
     }
 
-    /// Takes note of what came of a plan.
+    /// Records the result of a plan.
     pub(crate) fn settle(
         &mut self,
         desired: &DesiredState,

@@ -13,7 +13,7 @@ use crate::reconcile::desired::service::Frontend;
 pub(crate) enum Affected {
     /// Anywhere.
     Everything,
-    /// Toward these frontends, by family in the order of [`Family::ALL`]; two empty covers are
+    /// Toward these frontends, by family in the order of [`Family::ALL`]; two empty covers mean
     /// nowhere.
     Frontends([Cover; 2]),
 }
@@ -30,7 +30,7 @@ impl Affected {
         Affected::Frontends([Cover::default(), Cover::default()])
     }
 
-    /// A look there is a look at this frontend.
+    /// Whether a look there includes this frontend.
     pub(crate) fn covers(&self, frontend: &Frontend) -> bool {
         match self {
             Affected::Everything => true,
@@ -42,8 +42,8 @@ impl Affected {
         matches!(self, Affected::Frontends(covers) if covers.iter().all(Cover::is_empty))
     }
 
-    /// The narrowest filters that let what can be stale there through, by family; `None` where
-    /// nothing can.
+    /// The narrowest filters that let through what can be stale there, by family; `None` for a
+    /// family in which nothing can be.
     pub(crate) fn filters(&self, rules: &Rules) -> [Option<Filter>; 2] {
         match self {
             Affected::Everything => Family::ALL.map(|family| rules.filter(family)),
@@ -53,7 +53,7 @@ impl Affected {
         }
     }
 
-    /// Here or there.
+    /// The union of two places.
     pub(crate) fn or(self, other: Affected) -> Affected {
         match (self, other) {
             (Affected::Frontends([v4, v6]), Affected::Frontends([more_v4, more_v6])) => {
@@ -65,8 +65,8 @@ impl Affected {
 }
 
 impl Rules {
-    /// Where these rules may judge an entry stale that the rules before, once carried out, kept: at
-    /// a frontend that is new, has vanished, has lost a backend, or has gone from no backend to
+    /// Where these rules may judge an entry stale that the previous rules, once carried out, kept:
+    /// at a frontend that is new, has vanished, has lost a backend, or has gone from no backend to
     /// some.
     pub(crate) fn change_since(&self, before: &Rules) -> Affected {
         if self.scope != before.scope {
@@ -75,7 +75,8 @@ impl Rules {
         let mut covers = [Cover::default(), Cover::default()];
         for (family, cover) in Family::ALL.into_iter().zip(&mut covers) {
             let (now, then) = (self.family(family), before.family(family));
-            // A host service at an address that is no longer the node's is one no more.
+            // An untranslated flow to an address that is no longer the node's no longer belongs to
+            // a host service.
             if !then.node_addresses.iter().all(|address| now.node_addresses.contains(address)) {
                 return Affected::Everything;
             }
@@ -89,7 +90,7 @@ impl Rules {
 }
 
 impl Rules {
-    /// Both judge entries at this frontend alike.
+    /// Whether both judge entries at this frontend alike.
     pub(crate) fn is_same_at(&self, before: &Rules, frontend: &Frontend) -> bool {
         let family = frontend.family();
         let (now, then) = (self.family(family), before.family(family));
@@ -117,7 +118,7 @@ impl FamilyRules {
 }
 
 impl Backends {
-    /// Whether an entry that was valid before may not be now.
+    /// Whether an entry that was valid before may be stale now.
     fn kept_less_than(&self, before: Option<&Backends>) -> bool {
         let Some(Backends {
             valid,
@@ -133,8 +134,9 @@ impl Backends {
             return true;
         };
         self.removed != *removed
-            // While no backend serves nothing is translated, and such entries are stale as soon as
-            // one does. The same on a node that a `Local` policy keeps from translating.
+            // While no backend serves, nothing is translated and clients keep making such entries.
+            // They have to be looked for once one serves. The same is true of a node on which a
+            // `Local` policy prevents translation.
             || self.served && !served
             || self.begins_here(*served_here, valid)
             || self.node_port && !node_port

@@ -54,7 +54,7 @@ impl<T: PartialEq> Common<T> {
 }
 
 impl Cover {
-    /// The frontend of an entry.
+    /// Adds the frontend of an entry.
     pub(crate) fn add<B: AsRef<[u8]>>(&mut self, flow: &Flow<B>) {
         let orig = flow.orig().destination();
         self.extend(&Frontend { address: orig.ip(), port: orig.port(), protocol: flow.protocol() });
@@ -85,14 +85,14 @@ impl Cover {
         self.port.extend(port);
     }
 
-    /// A look at what is in common is a look at this frontend.
+    /// Whether a look at what is in common includes this frontend.
     pub(super) fn covers(&self, frontend: &Frontend) -> bool {
         self.protocol.allows(&frontend.protocol)
             && self.address.allows(&frontend.address)
             && self.port.allows(&frontend.port)
     }
 
-    /// No frontend at all.
+    /// Whether there is no frontend at all.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self.protocol, Common::None)
     }

@@ -24,7 +24,7 @@ use crate::reconcile::desired::published::Published;
 use crate::reconcile::desired::service::{Endpoint, Frontend, ServiceKey, ServicePort};
 use crate::reconcile::scope::{Profile, Scope, Zones};
 
-/// Why an entry is stale. The order is the order of the tests.
+/// Why an entry is stale. If several reasons apply, the first of them is given.
 ///
 /// ```
 /// use ctnetlink::Reason;
@@ -82,7 +82,7 @@ impl fmt::Display for Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Healthy, or none of our business.
+    /// Healthy, or not judged by these rules.
     Keep,
     /// To be removed.
     Stale(Reason),
@@ -92,7 +92,7 @@ pub enum Verdict {
     Suspect(Reason),
 }
 
-/// A verdict, with what a report wants to know of entries that are kept.
+/// A verdict, with what a report shows of entries that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judgement {
     Keep,
@@ -132,15 +132,15 @@ pub struct Rules {
 #[derive(Debug, Default)]
 struct FamilyRules {
     frontends: HashMap<Frontend, Backends>,
-    /// `kube-proxy` only: node ports, which there match whatever the address.
+    /// `kube-proxy` only: node ports, which match at any address.
     node_ports: HashMap<(Protocol, u16), Backends>,
-    /// `strict` only: an untranslated flow to one of these may be a host service's.
+    /// `strict` only: an untranslated flow to one of these may belong to a host service.
     node_addresses: Vec<IpAddr>,
     /// Ports of containers, published and no longer published.
     published: Vec<Published>,
 }
 
-/// The endpoints of a frontend whose flows are valid.
+/// The endpoints of a frontend to which flows are valid.
 #[derive(Debug, Default)]
 struct Backends {
     /// Those that serve and those in their grace time, sorted.
@@ -150,7 +150,7 @@ struct Backends {
     /// The cluster IP frontends of the same service ports: one stage of a chain, from which another
     /// translator goes on.
     stages: Vec<SocketAddr>,
-    /// Some of them serve, so that the rules of the packet filter translate.
+    /// At least one of them serves, so that the packet filter translates new flows.
     served: bool,
     /// The rules of this node translate, as far as a `Local` traffic policy lets them: what is known
     /// of its own endpoints.
@@ -216,7 +216,7 @@ impl Rules {
             ipv6: FamilyRules::default(),
             node_ports_judged: true,
         };
-        // One frontend a service and family is what most have.
+        // Most services have one frontend per family.
         for family in [&mut rules.ipv4, &mut rules.ipv6] {
             family.frontends.reserve(desired.services().len());
         }
@@ -258,7 +258,8 @@ impl Rules {
                 backends.node_port |= node_port;
                 backends.add_stages(service, &frontend);
             }
-            // A node port nobody can find is not judged, and the report has to say so.
+            // A node port is not judged if no node address of its family is known. The report shows
+            // that.
             let judged = |family| {
                 !service.exists_in(family)
                     || desired.node_port_addresses().iter().any(|a| Family::of(*a) == family)
@@ -286,7 +287,8 @@ impl Rules {
         }
     }
 
-    /// What is unknown beats what is shared and what is removed: nothing is judged there.
+    /// Drops the frontends of unknown Services, even shared or removed ones: nothing is judged
+    /// there.
     fn forget_unknown(&mut self, desired: &DesiredState) {
         let strict = self.scope.profile == Profile::Strict;
         for unknown in desired.unknown().iter().filter(|unknown| strict || unknown.unreadable) {
@@ -361,7 +363,7 @@ impl Rules {
         }
     }
 
-    /// [`verdict`](Rules::verdict), with what a report wants to know.
+    /// Like [`verdict`](Rules::verdict), with what a report shows of entries that are kept.
     pub(crate) fn judge<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> Judgement {
         if !self.scope.protocols.contains(&flow.protocol()) {
             return Judgement::Keep;
@@ -390,8 +392,8 @@ impl Rules {
         }
     }
 
-    /// The narrowest filter that lets every entry through that could be stale in this family;
-    /// `None` if none could.
+    /// The narrowest filter that lets through every entry of this family that could be stale;
+    /// `None` if no entry could be.
     pub fn filter(&self, family: Family) -> Option<Filter> {
         let rules = self.family(family);
         let mut cover = Cover::default();
@@ -407,10 +409,12 @@ impl Rules {
         self.filter_of(family, &cover)
     }
 
-    /// The same for some frontends; `None` for none.
+    /// The narrowest filter that lets through every entry of this family that could be stale at
+    /// some frontends; `None` if there are no such frontends.
     pub(crate) fn cover_filter(&self, family: Family, some: &Cover) -> Option<Filter> {
         let mut cover = some.clone();
-        // Where node ports match any address, what was found at one says nothing of the others.
+        // If node ports match at any address, an entry found at one address says nothing about the
+        // others.
         if !self.family(family).node_ports.is_empty() {
             cover.address = Common::Several;
         }
@@ -436,14 +440,15 @@ impl Rules {
         Some(filter)
     }
 
-    /// False if services have node ports in a family of which no node address is known, so that
-    /// flows to those ports are not judged. Always true for [`Profile::KubeProxy`], which asks for
-    /// no address.
+    /// False if services have node ports in a family for which no node address is known; flows to
+    /// those ports are not judged. Always true for [`Profile::KubeProxy`], which needs no node
+    /// address.
     pub fn node_ports_judged(&self) -> bool {
         self.node_ports_judged
     }
 
-    /// Frontends that some rule is about; a range of published ports counts as one.
+    /// How many frontends have rules, including the node ports that match at any address; a range
+    /// of published ports counts as one.
     pub fn frontends(&self) -> usize {
         let of = |f: &FamilyRules| f.frontends.len() + f.node_ports.len() + f.published.len();
         of(&self.ipv4) + of(&self.ipv6)
@@ -505,7 +510,8 @@ impl FamilyRules {
         Judgement::Suspect(Reason::NotTranslated)
     }
 
-    /// A container's port that is published decides; one that was says only who has to go.
+    /// A published port of a container decides. A port that is no longer published decides only
+    /// that untranslated flows and flows to its container are stale.
     fn at_published_port(&self, entry: &Entry) -> Judgement {
         let mut here = self.published.iter().filter(|p| p.is_at(&entry.frontend)).peekable();
         if here.peek().is_none() {
@@ -515,13 +521,15 @@ impl FamilyRules {
         let mut torn_down = false;
         for port in here {
             let own = port.container == entry.backend.ip();
-            match port.torn_down {
-                false if port.backend(&entry.frontend) == entry.backend => return Judgement::Keep,
-                false => published = true,
-                true => torn_down |= own,
-            }
-            if own {
-                leads_elsewhere = Reason::BackendPortChanged;
+            if port.torn_down {
+                torn_down |= own;
+            } else if port.backend(&entry.frontend) == entry.backend {
+                return Judgement::Keep;
+            } else {
+                published = true;
+                if own {
+                    leads_elsewhere = Reason::BackendPortChanged;
+                }
             }
         }
         match (entry.untranslated(), published, torn_down) {
@@ -535,7 +543,8 @@ impl FamilyRules {
     fn kube_proxy(&self, entry: &Entry) -> Judgement {
         let by_address = self.frontends.get(&entry.frontend);
         let by_node_port = self.node_ports.get(&(entry.frontend.protocol, entry.frontend.port));
-        // The second arm also runs when the first looked and found the entry valid.
+        // As in kube-proxy, the node port is judged even if the frontend was found and the entry is
+        // valid there.
         let failed = by_address.into_iter().chain(by_node_port).find(|b| !b.serve(entry.backend));
         match failed {
             Some(backends) => Judgement::Stale(backends.reason(entry)),
@@ -580,6 +589,8 @@ impl Backends {
     /// Why a backend that does not serve is stale.
     fn reason(&self, entry: &Entry) -> Reason {
         let address = entry.backend.ip();
+        // `valid` is sorted by address, then port: if the address serves on any port, the first
+        // endpoint that is not below it has this address.
         let first = self.valid.partition_point(|valid| valid.ip() < address);
         let same_address = self.valid.get(first).is_some_and(|valid| valid.ip() == address);
         if self.removed {

@@ -11,7 +11,7 @@ use crate::model::sample::Sample;
 use crate::reconcile::desired::service::ServiceKey;
 use crate::reconcile::memory::history::History;
 
-// Drawn from pools so small that they keep meeting.
+// Values are drawn from small pools, so that they often coincide.
 
 fn any_address(v6: bool) -> impl Strategy<Value = IpAddr> {
     (1u8..6).prop_map(move |n| match v6 {
@@ -157,7 +157,7 @@ fn naive_strict(
     }
 }
 
-/// G6 of kube-proxy.md section 1.3 with text keys, as the Go code has them.
+/// The rule of the newest kube-proxy, with text keys as in its Go code.
 fn naive_kube_proxy(desired: &DesiredState, previous: &DesiredState, e: &Sample) -> Verdict {
     let v6 = e.frontend.is_ipv6();
     let relevant = |state: &DesiredState| -> Vec<ServicePort> {
@@ -222,7 +222,7 @@ fn naive_kube_proxy(desired: &DesiredState, previous: &DesiredState, e: &Sample)
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// `strict` deletes what kube-proxy's rule deletes, or less; more only in two listed cases.
+    /// `strict` deletes only what kube-proxy's rule deletes, except in the two cases listed below.
     #[test]
     fn strict_deletes_a_subset_of_what_kube_proxys_rule_deletes_plus_what_is_listed(
         desired in any_state(), entries in prop::collection::vec(any_entry(), 64),
@@ -246,7 +246,8 @@ proptest! {
         }
     }
 
-    /// What these rules judge stale and the rules before kept lies where the change is said to be.
+    /// Every entry that the new rules judge stale and the old rules kept lies where `change_since`
+    /// says.
     #[test]
     fn a_change_says_where_something_can_have_become_stale(
         before in any_state(), after in any_state(),

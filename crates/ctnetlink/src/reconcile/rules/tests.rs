@@ -77,7 +77,7 @@ fn check(rules: &Rules, expected: Verdict, frontend: &str, backend: &str) {
 const VIPS: [&str; 3] = ["172.30.1.1", "192.168.99.100", "1.2.3.4"];
 const ENDPOINTS: [&str; 3] = ["10.240.0.4", "10.240.1.5", "10.240.2.6"];
 
-/// kube-proxy.md section 3.1, all 72 entries.
+/// All 72 entries of kube-proxy's TestCleanStaleEntries.
 #[test]
 fn kube_proxys_own_table() {
     let rules = rules(Profile::KubeProxy, &state(kube_services(), &[]));
@@ -311,9 +311,9 @@ fn ports_published_without_kubernetes() {
     assert_eq!(filter, "ip and udp and orig dst 192.0.2.5 and orig dst port 53");
 
     for (ports, host, to, why) in [
-        (80..=81, HostAddresses::AnyLocal, 80..=80, "2 of the host and 1 of the container"),
+        (80..=81, HostAddresses::AnyLocal, 80..=80, "2 ports of the host and 1 of the container"),
         (0..=0, HostAddresses::AnyLocal, 1..=1, "0 is not a port"),
-        (1..=1, ip("0.0.0.0").into(), 1..=1, "say AnyLocal"),
+        (1..=1, ip("0.0.0.0").into(), 1..=1, "use AnyLocal"),
         (1..=1, ip("::1").into(), 1..=1, "not of the family"),
     ] {
         let build = |nodes: &[IpAddr]| {
@@ -641,7 +641,7 @@ fn nothing_desired_and_nothing_removed_is_nothing_to_do() {
     check(&rules, KEEP, "172.30.1.1:53", "10.0.1.1:1");
 }
 
-/// What the flows of endpoints in their grace time, and only those, come to.
+/// Flows to endpoints in their grace time are kept, and no others.
 #[test]
 fn an_endpoint_in_its_grace_time_keeps_its_flows_and_serves_nobody() {
     let second = std::time::Duration::from_secs(1);
@@ -665,10 +665,10 @@ fn an_endpoint_in_its_grace_time_keeps_its_flows_and_serves_nobody() {
         assert_eq!(during.verdict(&flow("10.240.1.5:9090")), KEEP);
         assert_eq!(during.verdict(&flow("10.240.1.6:9090")), GONE);
         assert_eq!(behind.verdict(&flow("10.240.1.5:9090")), GONE);
-        // kube-proxy takes no notice of the address; nobody but a service that serves has the port.
+        // kube-proxy ignores the address, and a node port counts only while its service serves.
         let foreign = Sample::udp("203.0.113.9:32000", "203.0.113.9:32000").flow();
         assert_eq!(during.verdict(&foreign), KEEP);
-        // Meanwhile nothing was translated, which is seen to when it serves again.
+        // Nothing was translated in the meantime. Such entries are looked for once it serves again.
         let serving = Rules::new(&desired(true), &History::default(), &scope);
         let Affected::Frontends([cover, _]) = serving.change_since(&during) else { panic!() };
         let untranslated = flow("172.30.1.1:8000");

@@ -9,12 +9,13 @@ use crate::reconcile::desired::service::Frontend;
 use crate::reconcile::rules::Rules;
 use crate::reconcile::rules::change::Affected;
 
-/// How soon after a failure it is worth trying again; twice as long after each more.
+/// How soon after a failure to try again. The delay doubles with each further failure, up to the
+/// longest.
 const RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// Re-checks that delete something double their distance up to this.
+/// The longest delay of a re-check: it doubles each time a re-check deletes something.
 const LONGEST_RECHECK: Duration = Duration::from_secs(60);
-/// Passes over everything take at most this part of the time.
+/// Passes over everything take at most one part in this many of the time.
 const FULL_PASS_SHARE: u32 = 100;
 
 /// What a reconciler remembers of earlier runs, besides the history of frontends.
@@ -22,40 +23,40 @@ const FULL_PASS_SHARE: u32 = 100;
 pub(crate) struct Schedule {
     /// How long after a pass its re-check is due; `None` for no re-check.
     pub(crate) recheck_delay: Option<Duration>,
-    /// How often to look at everything; `None` for never unasked.
+    /// How often to look at everything; `None` for only on request.
     pub(crate) resync: Option<Duration>,
-    /// By how much of a tenth of the interval a resync is early or late, from -1 to 1, so that the
-    /// nodes of a cluster do not all do it at once.
+    /// How early or late a resync is, from -1 to 1 tenths of the interval, so that the nodes of a
+    /// cluster do not all do it at once.
     jitter: f64,
     /// When everything is to be looked at again.
     next_resync: Option<Instant>,
-    /// From the end of one pass to the start of the next, re-check included.
+    /// The minimum time from the end of one pass to the start of the next, which may be a re-check.
     pub(crate) min_interval: Duration,
     /// The rules of the last run, whether it made a pass or not.
     seen: Option<Rules>,
-    /// Where entries may be stale that no pass has dealt with since. It only grows until one has:
-    /// what a state in between allowed is stale even if the last state is like the first.
+    /// Where entries may be stale that no pass has dealt with yet. It only grows until a pass has:
+    /// what a state in between allowed is stale even if the last state equals the first.
     pending: Affected,
-    /// What a pass has deleted at is to be looked at once more: an entry whose first packet was in
-    /// flight is in no dump until a moment later.
+    /// Where to look once more after a pass that deleted something: an entry whose first packet was
+    /// in flight appears in dumps only a moment later.
     recheck: Option<Recheck>,
-    /// And what a pass has deleted at while that one was waiting.
+    /// The re-check after that one, for passes that deleted something while it was waiting.
     next_recheck: Option<Recheck>,
     /// When the minimum interval is over.
     not_before: Option<Instant>,
-    /// When to see to what is pending.
+    /// When to deal with what is pending.
     again: Option<Instant>,
-    /// Runs that have failed since one succeeded.
+    /// How many runs have failed since the last one that succeeded.
     failures: u32,
 }
 
 #[derive(Debug)]
 struct Recheck {
     due: Instant,
-    /// How long after the pass before it was due.
+    /// How long after the previous pass it was due.
     delay: Duration,
     at: Affected,
-    /// Frontends that were removed for the pass before, and are to be judged as it judged them.
+    /// Frontends that the pass before judged as removed. The re-check judges them in the same way.
     removed: BTreeSet<Frontend>,
 }
 
@@ -66,14 +67,14 @@ pub(crate) struct Work {
     pub(crate) at: Affected,
     /// Re-checks of earlier runs that were due at this moment are part of it.
     rechecks: Option<Instant>,
-    /// And more than that: what it deletes is to be looked at once more.
+    /// There is more to it than a re-check, so what it deletes has to be re-checked.
     fresh: bool,
-    /// There is something to do, but not yet: `at` is nowhere, and this is where a change is.
+    /// There is something to do, but not yet: `at` is nowhere, and this is where the change is.
     postponed: Option<Affected>,
 }
 
 impl Work {
-    /// All of it, whatever was before.
+    /// A look at everything, whatever happened before.
     pub(crate) fn everything() -> Work {
         Work { at: Affected::Everything, rechecks: None, fresh: true, postponed: None }
     }
@@ -82,14 +83,14 @@ impl Work {
         self.postponed.is_some()
     }
 
-    /// More is to be looked at than what an earlier run left.
+    /// Whether there is more to look at than what an earlier run left.
     pub(crate) fn is_fresh(&self) -> bool {
         self.fresh
     }
 
-    /// Where to look once more: at all that has changed, because what was in flight need not be where
-    /// something was found, and nothing that was found says that nothing was in flight. After a look
-    /// at everything that would be too much, so only where something was found.
+    /// Where to look once more: everywhere that something has changed. What was in flight need not
+    /// be where something was found, and it may have been in flight even if nothing was found.
+    /// After a look at everything that would be too much, so only where something was found.
     pub(crate) fn recheck(&self, found: Affected) -> Affected {
         match &self.at {
             Affected::Everything => found,
@@ -99,7 +100,7 @@ impl Work {
 }
 
 impl Schedule {
-    /// Nothing has been looked at yet.
+    /// A schedule by which nothing has been looked at yet.
     pub(crate) fn new(recheck_delay: Duration, jitter: f64) -> Schedule {
         Schedule {
             recheck_delay: Some(recheck_delay),
@@ -128,14 +129,14 @@ impl Schedule {
         self.again = Some(now);
     }
 
-    /// Frontends that re-checks to come have to judge as removed.
+    /// Frontends that the waiting re-checks have to judge as removed.
     pub(crate) fn awaited(&self) -> BTreeSet<Frontend> {
         let waiting = self.recheck.iter().chain(&self.next_recheck);
         waiting.flat_map(|recheck| recheck.removed.iter().copied()).collect()
     }
 
-    /// When there will be something to do without a change of the desired state. `other` is what
-    /// else waits for a moment.
+    /// When there will be something to do even if the desired state does not change. `other` is the
+    /// time of something else to do, such as the end of a grace time.
     pub(crate) fn due(&self, other: Option<Instant>) -> Option<Instant> {
         let recheck = self.recheck.as_ref().map(|recheck| recheck.due);
         let due = recheck.into_iter().chain(other).chain(self.again).chain(self.next_resync);
@@ -164,10 +165,11 @@ impl Schedule {
         Work { at, rechecks, fresh, postponed: None }
     }
 
-    /// Takes note of a run.
+    /// Records a run: what is left to do after it, and when.
     pub(crate) fn done(&mut self, rules: Rules, work: Work, outcome: RunOutcome, now: Instant) {
         self.seen = Some(rules);
         if let Some(pending) = work.postponed {
+            // The next run compares with these rules, so it would not find this change again.
             self.pending = pending;
             self.again = self.not_before;
             return;
@@ -179,9 +181,11 @@ impl Schedule {
             let delay = RETRY * 2_u32.saturating_pow(self.failures.min(8));
             let again = now + delay.min(LONGEST_RETRY);
             self.failures += 1;
+            // Nobody knows how far the run got.
             self.pending = Affected::Everything;
             self.again = Some(again);
-            // The next try serves as re-check, too, of this one and of those that wait.
+            // The next try looks at everything, so it is also the re-check of this run and of those
+            // that wait. Before it, they need not run.
             for waiting in self.recheck.iter_mut().chain(&mut self.next_recheck) {
                 waiting.due = waiting.due.max(again);
             }
@@ -233,7 +237,7 @@ impl Schedule {
     }
 }
 
-/// What came of a run that was not postponed.
+/// The result of a run that was not postponed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RunOutcome {
     /// The table was looked at.

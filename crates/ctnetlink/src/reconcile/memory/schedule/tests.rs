@@ -1,4 +1,4 @@
-//! The state machine, without a kernel and with a clock of the tests.
+//! The state machine, without a kernel and with a simulated clock.
 
 use std::collections::BTreeSet;
 
@@ -280,7 +280,7 @@ fn what_comes_faster_than_the_interval_is_one_change() {
     assert_eq!(machine.schedule.due(Some(over + DELAY)), Some(over + DELAY));
     assert_eq!(machine.run(&[A, B], true, false), None, "nothing has changed");
     assert_eq!(machine.schedule.due(None), None);
-    // There and back: entries made meanwhile are stale although the states are alike.
+    // There and back: entries made in between are stale although the states are equal.
     assert_eq!(machine.run(&[], true, false), None, "too early");
     assert_eq!(machine.schedule.due(None), Some(over));
     assert_eq!(machine.run(&[A, B], true, false), None, "still too early");
@@ -313,8 +313,8 @@ fn a_recheck_waits_for_the_interval() {
     assert_eq!(machine.run(&[A, B], true, false), frontend());
 }
 
-/// What is listed of one frontend: nothing if there is no service. Which of the endpoints are listed,
-/// and which of those serve.
+/// What is listed of one frontend: `None` if there is no service, else for each endpoint whether it
+/// is listed and whether it serves.
 type Listed = Option<[(bool, bool); 2]>;
 
 const VIPS: [&str; 2] = ["10.96.0.10:53", "10.96.0.11:53"];
@@ -387,7 +387,7 @@ proptest! {
         memory.schedule.min_interval = interval * HUNDREDTH;
         memory.grace = Grace::of(grace * HUNDREDTH);
         let mut now = Instant::now();
-        // Who knows of every frontend there ever was, as strict has to until all is clean.
+        // It knows every frontend there ever was, as `strict` has to until all is clean.
         let mut omniscient = History::default();
         let mut table: BTreeSet<(&str, &str)> = BTreeSet::new();
         let mut run = |listed: &[Listed; 2], succeeds: bool, now: Instant| {
@@ -415,7 +415,8 @@ proptest! {
                     true
                 });
             }
-            // Clients go on making them where nothing serves; they are seen to when something does.
+            // Clients keep making such entries where nothing serves. They are removed once
+            // something serves.
             let serves = |vip: &str| made(listed).any(|(v, backend)| v == vip && backend != vip);
             left.retain(|(vip, _, reason)| *reason != Reason::NotTranslated || serves(vip));
             let deleted = Affected::Frontends([deleted, Cover::default()]);
@@ -423,7 +424,7 @@ proptest! {
                 RunOutcome { succeeded: succeeds, found: deleted, ..RunOutcome::default() };
             memory.settle(&desired, plan, outcome, now);
             match profile {
-                // Of vanished services it knows those of the last run only.
+                // It remembers only the vanished services of the last run.
                 Profile::KubeProxy if postponed => {}
                 Profile::KubeProxy => omniscient = History::after(desired.clone()),
                 _ => omniscient.record(&desired, false),
@@ -453,7 +454,7 @@ proptest! {
         }
     }
 
-    /// What was in flight at a re-check is judged as it was for the pass before, and then forgotten.
+    /// A re-check judges what was in flight as the pass before would have; then it is forgotten.
     #[test]
     fn a_recheck_judges_by_what_was_removed(
         state in any_step(), meanwhile in any::<bool>(), later in 10..40_u32,
