@@ -3,8 +3,10 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Instant, SystemTime};
 
-use ctnetlink::{Conntrack, DesiredState, Family, Profile};
+use ctnetlink::{Authority, Conntrack, DesiredState, Family, Profile, Reconciler, Report};
 use ctnetlink_kube::{Cluster, Options};
 
 use crate::{
@@ -14,30 +16,104 @@ use crate::{
 /// Notes shown; more are only counted.
 const NOTES_SHOWN: usize = 20;
 
-pub(crate) fn run(arguments: &Arguments, file: &Path) -> Result<bool, Failure> {
+/// Judges at once: that is what it was started for with this document.
+pub(crate) fn run_with_document(arguments: &Arguments, file: &Path) -> Result<bool, Failure> {
     if arguments.previous.as_deref() == Some(file) && is_stdin(file) {
         return Err(Failure::BadInput("--cluster and --previous cannot both be \"-\"".into()));
     }
+    check_age(arguments, file)?;
     let desired = load(file, arguments, arguments.no_endpoints_ok)?;
-    let mut reconciler = reconciler(arguments);
-    if let Some(previous) = &arguments.previous {
-        // Only its frontends matter, so it may lack endpoints.
-        reconciler = reconciler.previous(load(previous, arguments, true)?);
-    }
     say_notes(arguments, &desired);
+    let mut reconciler = with_previous(arguments)?;
+    finish(arguments, reconcile(arguments, &mut reconciler, &Conntrack::open()?, &desired)?)
+}
 
+/// Fetches the document itself. The rules may know a backend that it does not have yet, so flows to
+/// unknown backends are judged by a second document, fetched after they were seen.
+pub(crate) fn run_with_command(arguments: &Arguments, command: &str) -> Result<bool, Failure> {
+    let fetch = || {
+        let fetched = Instant::now();
+        let output = Command::new("sh").args(["-c", command]).stderr(Stdio::inherit()).output();
+        let bad = |problem: String| Failure::BadInput(format!("{command:?}: {problem}"));
+        let output = output.map_err(|e| bad(e.to_string()))?;
+        // Half an output is not taken for the whole.
+        if !output.status.success() {
+            return Err(bad(output.status.to_string()));
+        }
+        let source = Source { name: format!("{command:?}"), fetched: Some(fetched) };
+        desired_state(&output.stdout, source, arguments, arguments.no_endpoints_ok)
+    };
     let ct = Conntrack::open()?;
-    let report = reconciler.run(&ct, &desired);
+    let mut reconciler = with_previous(arguments)?.authority(Authority::Observer);
+    let desired = fetch()?;
+    say_notes(arguments, &desired);
+    let mut report = reconcile(arguments, &mut reconciler, &ct, &desired)?;
+    if report.in_quarantine > 0 && !arguments.dry_run {
+        print_report(arguments, &report)?;
+        report = reconcile(arguments, &mut reconciler, &ct, &fetch()?)?;
+    }
+    finish(arguments, report)
+}
+
+fn with_previous(arguments: &Arguments) -> Result<Reconciler, Failure> {
+    let reconciler = reconciler(arguments);
+    Ok(match &arguments.previous {
+        // Only its frontends matter, so it may lack endpoints.
+        Some(previous) => reconciler.previous(load(previous, arguments, true)?),
+        None => reconciler,
+    })
+}
+
+fn reconcile(
+    arguments: &Arguments,
+    reconciler: &mut Reconciler,
+    ct: &Conntrack,
+    desired: &DesiredState,
+) -> Result<Report, Failure> {
+    let report = reconciler.run(ct, desired);
     if shows_progress(arguments) {
         progress_line("");
     }
-    let report = report?;
-    if arguments.json {
-        print(&json_of(&report)?.to_string())?;
-    } else {
-        print(&report.to_string())?;
-    }
+    Ok(report?)
+}
+
+fn finish(arguments: &Arguments, report: Report) -> Result<bool, Failure> {
+    print_report(arguments, &report)?;
     Ok(report.succeeded())
+}
+
+fn print_report(arguments: &Arguments, report: &Report) -> Result<(), Failure> {
+    match arguments.json {
+        true => print(&json_of(report)?.to_string()),
+        false => print(&report.to_string()),
+    }
+}
+
+/// Says how old a document is, and refuses one that is too old.
+fn check_age(arguments: &Arguments, file: &Path) -> Result<(), Failure> {
+    // Standard input, a pipe and the like are written as they are read.
+    let written = fs::metadata(file).ok().filter(fs::Metadata::is_file);
+    let written = written.and_then(|metadata| metadata.modified().ok());
+    let Some(age) = written.map(|w| SystemTime::now().duration_since(w).unwrap_or_default()) else {
+        return Ok(());
+    };
+    let (seconds, name) = (age.as_secs(), file.display());
+    if seconds > arguments.max_age {
+        return Err(Failure::BadInput(format!(
+            "{name}: written {seconds} s ago; backends may have come since, and their flows would be \
+             deleted: fetch it again, or allow it with --max-age"
+        )));
+    }
+    if seconds > 0 {
+        eprintln!("note: {name} was written {seconds} s ago");
+    }
+    Ok(())
+}
+
+/// Where a document comes from, for errors, and when it was fetched.
+struct Source {
+    name: String,
+    fetched: Option<Instant>,
 }
 
 fn load(
@@ -46,8 +122,16 @@ fn load(
     no_endpoints_ok: bool,
 ) -> Result<DesiredState, Failure> {
     let name = if is_stdin(file) { "standard input".into() } else { file.display().to_string() };
-    let bad = |problem: String| Failure::BadInput(format!("{name}: {problem}"));
-    let json = read(file).map_err(|e| bad(e.to_string()))?;
+    let json = read(file).map_err(|e| Failure::BadInput(format!("{name}: {e}")))?;
+    desired_state(&json, Source { name, fetched: None }, arguments, no_endpoints_ok)
+}
+
+fn desired_state(
+    json: &[u8],
+    source: Source,
+    arguments: &Arguments,
+    no_endpoints_ok: bool,
+) -> Result<DesiredState, Failure> {
     let mut options = Options::default();
     options.node_addresses.clone_from(&arguments.node_addresses);
     options.no_endpoints_ok = no_endpoints_ok;
@@ -57,9 +141,11 @@ fn load(
     }
     options.node_name.clone_from(&arguments.node_name);
     options.extra_backends.clone_from(&arguments.extra_backends);
-    Cluster::from_json(&json).and_then(|cluster| cluster.desired_state(&options)).map_err(|e| {
+    options.fetched = source.fetched;
+    Cluster::from_json(json).and_then(|cluster| cluster.desired_state(&options)).map_err(|e| {
         let text = e.to_string().replace("no_endpoints_ok", "--no-endpoints-ok");
-        bad(text.replace("no_services_ok", "--no-services-ok"))
+        let text = text.replace("no_services_ok", "--no-services-ok");
+        Failure::BadInput(format!("{}: {text}", source.name))
     })
 }
 

@@ -28,51 +28,61 @@ use serde_json::Value;
 /// touched.
 #[derive(Debug, Parser)]
 #[command(name = "reconcile", max_term_width = 100)]
+#[command(group(clap::ArgGroup::new("source").args(["cluster", "cluster_command"])))]
 struct Arguments {
     /// Reconcile the network namespace this runs in with a cluster: the output of
     /// `kubectl get services,endpointslices -A -o json` (`-` = standard input)
     #[arg(long, value_name = "FILE")]
     cluster: Option<PathBuf>,
 
+    /// The same, with the output of this shell command. It runs a second time if the table shows
+    /// backends that the document does not know yet, before their flows are judged
+    #[arg(long, value_name = "COMMAND")]
+    cluster_command: Option<String>,
+
+    /// Refuse a document that was written longer ago: backends may have come since
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "cluster")]
+    max_age: u64,
+
     /// The document of the last run that succeeded; entries of frontends that have vanished since
     /// are removed
-    #[arg(long, value_name = "FILE", requires = "cluster")]
+    #[arg(long, value_name = "FILE", requires = "source")]
     previous: Option<PathBuf>,
 
     /// An address of this node, at which node ports are answered (repeatable)
-    #[arg(long = "node-address", value_name = "IP", requires = "cluster")]
+    #[arg(long = "node-address", value_name = "IP", requires = "source")]
     node_addresses: Vec<IpAddr>,
 
     /// Accept services without a single EndpointSlice: then nothing serves, and all is stale
-    #[arg(long, requires = "cluster")]
+    #[arg(long, requires = "source")]
     no_endpoints_ok: bool,
 
     /// Accept a document without Services, or without those of its EndpointSlices: they are deleted
-    #[arg(long, requires = "cluster")]
+    #[arg(long, requires = "source")]
     no_services_ok: bool,
 
     /// An address at which node ports are answered, if not all node addresses (repeatable)
-    #[arg(long = "node-port-address", value_name = "IP", requires = "cluster")]
+    #[arg(long = "node-port-address", value_name = "IP", requires = "source")]
     node_port_addresses: Vec<IpAddr>,
 
     /// Name of this node, by which endpoints on it are known
-    #[arg(long, value_name = "NAME", requires = "cluster")]
+    #[arg(long, value_name = "NAME", requires = "source")]
     node_name: Option<String>,
 
     /// A valid backend that no service lists: PROTOCOL/FRONTEND=ADDRESS, such as
     /// udp/10.96.0.10:53=169.254.20.10 (repeatable; the address may be a prefix)
-    #[arg(long = "extra-backend", value_name = "RULE", value_parser = extra_backend, requires = "cluster")]
+    #[arg(long = "extra-backend", value_name = "RULE", value_parser = extra_backend, requires = "source")]
     extra_backends: Vec<(Frontend, IpNet)>,
 
     /// Look at this zone (repeatable), or at `all`; by default at zone 0, with the profile kube-proxy
     /// at all
-    #[arg(long = "zone", value_name = "N", value_parser = zone, requires = "cluster")]
+    #[arg(long = "zone", value_name = "N", value_parser = zone, requires = "source")]
     zones: Vec<Option<u16>>,
 
     /// Protocol to look at: udp, tcp, sctp (repeatable, or comma-separated)
     #[arg(
         long = "protocol", value_name = "NAME", value_delimiter = ',', default_value = "udp",
-        value_parser = protocol, requires = "cluster"
+        value_parser = protocol, requires = "source"
     )]
     protocols: Vec<Protocol>,
 
@@ -82,7 +92,7 @@ struct Arguments {
 
     /// Entries in the demonstration's table
     #[arg(
-        long, value_name = "N", default_value_t = 100_000, conflicts_with = "cluster",
+        long, value_name = "N", default_value_t = 100_000, conflicts_with = "source",
         value_parser = clap::value_parser!(u32).range(1..=8_000_000)
     )]
     entries: u32,
@@ -116,9 +126,10 @@ impl From<ctnetlink::Error> for Failure {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = match &arguments.cluster {
-        Some(file) => cluster::run(&arguments, file),
-        None => demo::run(&arguments),
+    let result = match (&arguments.cluster, &arguments.cluster_command) {
+        (Some(file), _) => cluster::run_with_document(&arguments, file),
+        (None, Some(command)) => cluster::run_with_command(&arguments, command),
+        (None, None) => demo::run(&arguments),
     };
     if shows_progress(&arguments) {
         progress_line("");

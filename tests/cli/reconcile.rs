@@ -402,6 +402,50 @@ fn one_free_descriptor_is_enough() {
 }
 
 #[test]
+fn an_old_document_is_refused() {
+    in_netns(|| {
+        insert_all();
+        let file = File::new("cluster.json", &cluster());
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(700);
+        fs::File::options().write(true).open(&file.0).unwrap().set_modified(old).unwrap();
+        let run = reconcile(&["--cluster", file.path()]);
+        assert_eq!(run.status, 2, "{}", run.all());
+        assert!(run.stderr.contains("written 700 s ago") || run.stderr.contains("written 701 s"));
+        assert_eq!(oracle::table().len(), 11);
+        let run = reconcile(&["--cluster", file.path(), "--max-age", "3600"]);
+        assert_eq!(run.status, 0, "{}", run.all());
+        assert!(run.stderr.contains("s ago"), "{}", run.all());
+    });
+}
+
+/// The rules may know a backend that the document does not have yet: it is fetched a second time.
+#[test]
+fn a_command_is_asked_again_about_backends_that_nobody_knows() {
+    in_netns(|| {
+        conntrack_insert("udp", 1, ("10.96.0.10", 53), ("10.244.1.5", 5353));
+        conntrack_insert("udp", 2, ("10.96.0.10", 53), ("10.244.2.7", 5353));
+        conntrack_insert("udp", 3, ("10.96.0.10", 53), ("10.244.9.9", 5353));
+        let first = File::new("first.json", &cluster());
+        let both = [("10.244.1.5", true), ("10.244.2.7", true)];
+        let second = File::new("second.json", &list(&[dns(), slice("kube-dns", "IPv4", &both)]));
+        let asked = File::new("asked", "");
+        fs::remove_file(asked.path()).unwrap();
+        let (asked, first, second) = (asked.path(), first.path(), second.path());
+        let command =
+            format!("if [ -e {asked} ]; then cat {second}; else touch {asked}; cat {first}; fi");
+        let run = reconcile(&["--cluster-command", &command]);
+        assert_eq!(run.status, 0, "{}", run.all());
+        assert!(run.stdout.contains("in quarantine"), "{}", run.all());
+        let left = clients(&Conntrack::open().unwrap(), None);
+        assert_eq!(left, ["10.9.0.1:1", "10.9.0.1:2"], "{}", run.all());
+        let run = reconcile(&["--cluster-command", &format!("cat {first}; false")]);
+        assert_eq!(run.status, 2, "{}", run.all());
+        let run = reconcile(&["--cluster-command", "true", "--cluster", first]);
+        assert_eq!(run.status, 2, "{}", run.all());
+    });
+}
+
+#[test]
 fn extra_backends_and_addresses_of_node_ports() {
     in_netns(|| {
         conntrack_insert("udp", 1, ("10.96.0.10", 53), ("169.254.20.10", 53));

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use ctnetlink::{Conntrack, Family, Filter, Protocol, ProtocolState, Status, TcpState};
+use ctnetlink::{
+    Conntrack, DesiredState, Family, Filter, Profile, Protocol, ProtocolState, Reconciler, Status,
+    TcpState,
+};
 use ctnetlink_testbed::fill::{Entry, fill};
 use ctnetlink_testbed::netns::{in_netns, run};
 use ctnetlink_testbed::oracle::{self, Seen};
@@ -221,4 +224,44 @@ fn an_empty_table() {
         assert_eq!(ct.dump(None).unwrap().count().unwrap(), 0);
         assert_eq!(ct.dump(&Filter::protocol(Protocol::UDP)).unwrap().count().unwrap(), 0);
     });
+}
+
+/// The real thing: the hash table is resized in the middle of a dump, which can hide entries. It
+/// writes a sysctl of the whole machine, so it runs on one of its own only.
+#[test]
+#[ignore = "writes nf_conntrack_buckets: run by `make kernels` in a virtual machine"]
+fn a_resize_during_a_dump_is_noticed() {
+    let buckets = "/proc/sys/net/netfilter/nf_conntrack_buckets";
+    let entries: Vec<_> = (1..=20_000_u16)
+        .map(|port| udp(&format!("10.0.0.1:{port}"), "10.96.0.10:53", "10.244.9.9:53"))
+        .collect();
+    fill(&entries);
+    let ct = Conntrack::open().unwrap();
+    let before = std::fs::read_to_string(buckets).unwrap();
+    let other = (before.trim().parse::<u64>().unwrap() * 2).to_string();
+    let mut dump = ct.dump(None).unwrap();
+    dump.next().unwrap().unwrap();
+    std::fs::write(buckets, &other).unwrap();
+    let error = loop {
+        match dump.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a dump during a resize came to its end"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_incomplete(), "{error}");
+
+    // The reconciler walks again, and nothing stale is left.
+    let (mut sizes, mut once) = ([before, other].into_iter().cycle(), true);
+    let mut reconciler =
+        Reconciler::new(Profile::Strict).recheck(None).on_progress(move |progress| {
+            if std::mem::take(&mut once) && progress.received > 0 {
+                std::fs::write(buckets, sizes.next().unwrap().trim()).unwrap();
+            }
+        });
+    let vip = "10.96.0.10".parse::<std::net::IpAddr>().unwrap();
+    let desired = DesiredState::builder().udp(vip, 53).no_backends().build().unwrap();
+    let report = reconciler.run(&ct, &desired).unwrap();
+    assert!(report.succeeded(), "{report}");
+    assert_eq!(ct.dump(None).unwrap().count().unwrap(), 0, "{report}");
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::tuple::Family;
 use crate::reconcile::desired::DesiredState;
-use crate::reconcile::desired::service::Frontend;
+use crate::reconcile::desired::service::{Endpoint, Frontend};
 use crate::reconcile::rules::change::Affected;
 use crate::reconcile::rules::cover::Cover;
 use crate::reconcile::scope::Authority;
@@ -45,6 +45,8 @@ pub(crate) struct Look<'a> {
     /// How long an entry has to have been suspect.
     suspicion: Duration,
     fetched: Option<Instant>,
+    /// Backends that the state lists and that do not serve: it knows them.
+    listed: HashSet<Pair>,
     suspects: HashMap<u32, Instant>,
     quarantine: HashMap<Pair, Instant>,
 }
@@ -65,9 +67,20 @@ impl Evidence {
         started: Instant,
     ) -> Look<'_> {
         let suspicion = suspicion.unwrap_or_default().max(SHORTEST_SUSPICION);
-        let fetched = desired.fetched();
-        let (suspects, quarantine) = (HashMap::new(), HashMap::new());
-        Look { evidence: self, family, started, suspicion, fetched, suspects, quarantine }
+        let listed = match self.authority {
+            Authority::Rules => HashSet::new(),
+            Authority::Observer => pairs(desired, |endpoint| !endpoint.serves()).collect(),
+        };
+        Look {
+            evidence: self,
+            family,
+            started,
+            suspicion,
+            fetched: desired.fetched(),
+            listed,
+            suspects: HashMap::new(),
+            quarantine: HashMap::new(),
+        }
     }
 
     /// Takes note of a look, IPv4 first. Suspects it has not met again are none any more.
@@ -89,8 +102,10 @@ impl Evidence {
         if self.authority == Authority::Rules {
             return;
         }
-        let valid: HashSet<Pair> = pairs(now).collect();
-        for pair in before.into_iter().flat_map(pairs).filter(|pair| !valid.contains(pair)) {
+        let any = |_: &Endpoint| true;
+        let valid: HashSet<Pair> = pairs(now, any).collect();
+        let earlier = before.into_iter().flat_map(|before| pairs(before, any));
+        for pair in earlier.filter(|pair| !valid.contains(pair)) {
             if self.lost.insert(pair) {
                 self.lost_order.push_back(pair);
             }
@@ -128,13 +143,18 @@ impl Evidence {
     }
 }
 
-fn pairs(state: &DesiredState) -> impl Iterator<Item = Pair> {
+/// The frontends of a state with some of their endpoints.
+fn pairs(
+    state: &DesiredState,
+    wanted: impl Fn(&Endpoint) -> bool + Copy,
+) -> impl Iterator<Item = Pair> {
     state.services().iter().flat_map(move |service| {
         let frontends: BTreeSet<_> =
             service.frontends().chain(state.node_frontends(service)).collect();
         frontends.into_iter().flat_map(move |frontend| {
             let own = move |address: &SocketAddr| Family::of(address.ip()) == frontend.family();
-            let addresses = service.endpoints.iter().map(|endpoint| endpoint.address);
+            let wanted = service.endpoints.iter().filter(move |endpoint| wanted(endpoint));
+            let addresses = wanted.map(|endpoint| endpoint.address);
             addresses.filter(own).map(move |address| (frontend, address))
         })
     })
@@ -155,7 +175,10 @@ impl Look<'_> {
     /// Whether it is known that a backend does not serve: who writes the rules knows; an observer
     /// needs evidence, and without it the pair goes into quarantine.
     pub(crate) fn proves(&mut self, pair: Pair) -> bool {
-        if self.evidence.authority == Authority::Rules || self.evidence.lost.contains(&pair) {
+        if self.evidence.authority == Authority::Rules
+            || self.evidence.lost.contains(&pair)
+            || self.listed.contains(&pair)
+        {
             return true;
         }
         let since = self.evidence.quarantine.get(&pair).copied();
