@@ -1,7 +1,7 @@
 //! `reconcile`: the demo, and a real node's table.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -27,7 +27,11 @@ fn reconcile_stdin(arguments: &[&str], document: &str) -> Run {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(document.as_bytes()).unwrap();
+    match child.stdin.take().unwrap().write_all(document.as_bytes()) {
+        // A usage error ends the command before it reads.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.unwrap(),
+    }
     child.wait_with_output().unwrap().into()
 }
 

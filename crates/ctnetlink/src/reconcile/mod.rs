@@ -77,7 +77,8 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// fn daemon(ct: &Conntrack, states: Receiver<DesiredState>) {
 ///     let mut reconciler = Reconciler::new(Profile::Strict)
 ///         .defer_recheck(true)
-///         .min_interval(Duration::from_secs(1));
+///         .min_interval(Duration::from_secs(1))
+///         .resync(Duration::from_secs(600));
 ///     let Ok(mut desired) = states.recv() else { return };
 ///     write_rules(&desired);
 ///     loop {

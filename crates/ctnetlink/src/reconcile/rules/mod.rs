@@ -578,7 +578,8 @@ impl Backends {
     fn add_stages(&mut self, service: &ServicePort, frontend: &Frontend) {
         let addresses = service.cluster_ips.iter().map(|ip| SocketAddr::new(*ip, service.port));
         let own = SocketAddr::new(frontend.address, frontend.port);
-        self.stages.extend(addresses.filter(|stage| *stage != own));
+        let own_family = |stage: &SocketAddr| stage.is_ipv4() == own.is_ipv4();
+        self.stages.extend(addresses.filter(|stage| own_family(stage) && *stage != own));
     }
 
     fn serve(&self, backend: SocketAddr) -> bool {
