@@ -44,15 +44,18 @@ pub(crate) fn run_with_command(arguments: &Arguments, command: &str) -> Result<b
         desired_state(&output.stdout, source, arguments, arguments.no_endpoints_ok)
     };
     let ct = Conntrack::open()?;
-    let mut reconciler = with_previous(arguments)?.authority(Authority::Observer);
-    let desired = fetch()?;
+    let observer = with_previous(arguments)?.authority(Authority::Observer);
+    let mut desired = fetch()?;
     say_notes(arguments, &desired);
-    let mut report = reconcile(arguments, &mut reconciler, &ct, &desired)?;
-    if report.in_quarantine > 0 && !arguments.dry_run {
-        print_report(arguments, &report)?;
-        report = reconcile(arguments, &mut reconciler, &ct, &fetch()?)?;
+    let mut observer = observer.dry_run(true);
+    let seen = reconcile(arguments, &mut observer, &ct, &desired)?;
+    if seen.in_quarantine > 0 {
+        desired = fetch()?;
+    } else if arguments.dry_run {
+        return finish(arguments, seen);
     }
-    finish(arguments, report)
+    let mut observer = observer.dry_run(arguments.dry_run);
+    finish(arguments, reconcile(arguments, &mut observer, &ct, &desired)?)
 }
 
 fn with_previous(arguments: &Arguments) -> Result<Reconciler, Failure> {
@@ -78,26 +81,23 @@ fn reconcile(
 }
 
 fn finish(arguments: &Arguments, report: Report) -> Result<bool, Failure> {
-    print_report(arguments, &report)?;
-    Ok(report.succeeded())
-}
-
-fn print_report(arguments: &Arguments, report: &Report) -> Result<(), Failure> {
     match arguments.json {
-        true => print(&json_of(report)?.to_string()),
-        false => print(&report.to_string()),
+        true => print(&json_of(&report)?.to_string())?,
+        false => print(&report.to_string())?,
     }
+    Ok(report.succeeded())
 }
 
 /// Says how old a document is, and refuses one that is too old.
 fn check_age(arguments: &Arguments, file: &Path) -> Result<(), Failure> {
-    // Standard input, a pipe and the like are written as they are read.
-    let written = fs::metadata(file).ok().filter(fs::Metadata::is_file);
+    // A pipe and the like are written as they are read. Standard input can be a file.
+    let opened = if is_stdin(file) { Path::new("/dev/stdin") } else { file };
+    let written = fs::metadata(opened).ok().filter(fs::Metadata::is_file);
     let written = written.and_then(|metadata| metadata.modified().ok());
     let Some(age) = written.map(|w| SystemTime::now().duration_since(w).unwrap_or_default()) else {
         return Ok(());
     };
-    let (seconds, name) = (age.as_secs(), file.display());
+    let (seconds, name) = (age.as_secs(), name_of(file));
     if seconds > arguments.max_age {
         return Err(Failure::BadInput(format!(
             "{name}: written {seconds} s ago; backends may have come since, and their flows would be \
@@ -121,7 +121,7 @@ fn load(
     arguments: &Arguments,
     no_endpoints_ok: bool,
 ) -> Result<DesiredState, Failure> {
-    let name = if is_stdin(file) { "standard input".into() } else { file.display().to_string() };
+    let name = name_of(file);
     let json = read(file).map_err(|e| Failure::BadInput(format!("{name}: {e}")))?;
     desired_state(&json, Source { name, fetched: None }, arguments, no_endpoints_ok)
 }
@@ -147,6 +147,10 @@ fn desired_state(
         let text = text.replace("no_services_ok", "--no-services-ok");
         Failure::BadInput(format!("{}: {text}", source.name))
     })
+}
+
+fn name_of(file: &Path) -> String {
+    if is_stdin(file) { "standard input".into() } else { file.display().to_string() }
 }
 
 fn is_stdin(file: &Path) -> bool {
@@ -178,6 +182,9 @@ fn say_notes(arguments: &Arguments, desired: &DesiredState) {
         eprintln!("note: no usable {} service in the document", protocols.join(" or "));
     }
     if arguments.profile != Profile::Strict {
+        if !arguments.extra_backends.is_empty() {
+            eprintln!("note: --extra-backend has no effect on the profile {}", arguments.profile);
+        }
         return;
     }
     // Families in which a judged service needs a node address, but none is known.

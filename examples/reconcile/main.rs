@@ -1,13 +1,13 @@
 //! The main job: remove exactly the conntrack entries whose backend no longer serves.
 //!
 //! Without arguments it works in a private network namespace that it fills with a kube-like table,
-//! and audits itself afterwards. With `--cluster FILE` it reconciles the namespace it runs in:
+//! and audits itself afterwards. With `--cluster-command` or `--cluster FILE` it reconciles the
+//! namespace it runs in:
 //!
 //! ```text
-//! kubectl get services,endpointslices -A -o json | reconcile --cluster - --node-address 192.0.2.5
+//! reconcile --cluster-command 'kubectl get services,endpointslices -A -o json' \
+//!     --node-address 192.0.2.5
 //! ```
-//!
-//! Exit status: 0 done, 1 something failed, 2 bad input.
 
 mod cluster;
 mod demo;
@@ -24,8 +24,10 @@ use serde_json::Value;
 
 /// Removes conntrack entries whose backend no longer serves, and only those.
 ///
-/// Without --cluster: a demonstration in a private network namespace; nothing of this host is
-/// touched.
+/// Without --cluster and --cluster-command: a demonstration in a private network namespace; nothing
+/// of this host is touched.
+///
+/// Exit status: 0 done, 1 something failed, 2 bad input.
 #[derive(Debug, Parser)]
 #[command(name = "reconcile", max_term_width = 100)]
 #[command(group(clap::ArgGroup::new("source").args(["cluster", "cluster_command"])))]
@@ -35,13 +37,19 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     cluster: Option<PathBuf>,
 
-    /// The same, with the output of this shell command. It runs a second time if the table shows
-    /// backends that the document does not know yet, before their flows are judged
+    /// Run this shell command and use its output as the cluster document. It runs a second time if
+    /// the table shows backends that the document does not know yet, before their flows are judged
     #[arg(long, value_name = "COMMAND")]
     cluster_command: Option<String>,
 
     /// Refuse a document that was written longer ago: backends may have come since
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "cluster")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 600,
+        requires = "cluster",
+        conflicts_with = "cluster_command"
+    )]
     max_age: u64,
 
     /// The document of the last run that succeeded; entries of frontends that have vanished since
@@ -49,7 +57,8 @@ struct Arguments {
     #[arg(long, value_name = "FILE", requires = "source")]
     previous: Option<PathBuf>,
 
-    /// An address of this node, at which node ports are answered (repeatable)
+    /// An address of this node (repeatable; name all): node ports are judged there, and host
+    /// services at it are kept
     #[arg(long = "node-address", value_name = "IP", requires = "source")]
     node_addresses: Vec<IpAddr>,
 
@@ -57,7 +66,8 @@ struct Arguments {
     #[arg(long, requires = "source")]
     no_endpoints_ok: bool,
 
-    /// Accept a document without Services, or without those of its EndpointSlices: they are deleted
+    /// Accept a document without Services, or without those of its EndpointSlices. The missing
+    /// Services count as deleted: with --previous, entries to their frontends are removed
     #[arg(long, requires = "source")]
     no_services_ok: bool,
 

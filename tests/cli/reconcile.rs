@@ -416,6 +416,11 @@ fn an_old_document_is_refused() {
         assert_eq!(run.status, 2, "{}", run.all());
         assert!(run.stderr.contains("written 700 s ago") || run.stderr.contains("written 701 s"));
         assert_eq!(oracle::table().len(), 11);
+        // As standard input it is no younger.
+        let mut command = Command::new(example("reconcile"));
+        let stdin = fs::File::open(file.path()).unwrap();
+        let run: Run = command.args(["--cluster", "-"]).stdin(stdin).output().unwrap().into();
+        assert_eq!(run.status, 2, "{}", run.all());
         let run = reconcile(&["--cluster", file.path(), "--max-age", "3600"]);
         assert_eq!(run.status, 0, "{}", run.all());
         assert!(run.stderr.contains("s ago"), "{}", run.all());
@@ -437,15 +442,20 @@ fn a_command_is_asked_again_about_backends_that_nobody_knows() {
         let (asked, first, second) = (asked.path(), first.path(), second.path());
         let command =
             format!("if [ -e {asked} ]; then cat {second}; else touch {asked}; cat {first}; fi");
-        let run = reconcile(&["--cluster-command", &command]);
-        assert_eq!(run.status, 0, "{}", run.all());
-        assert!(run.stdout.contains("in quarantine"), "{}", run.all());
+        let run = reconcile(&["--cluster-command", &command, "--dry-run", "--json"]);
+        assert_eq!((run.status, sums(&run.json())[..2].to_vec()), (0, vec![1, 0]), "{}", run.all());
+        assert_eq!(oracle::table().len(), 3);
+        fs::remove_file(asked).unwrap();
+        let run = reconcile(&["--cluster-command", &command, "--json"]);
+        assert_eq!((run.status, sums(&run.json())[..2].to_vec()), (0, vec![1, 1]), "{}", run.all());
         let left = clients(&Conntrack::open().unwrap(), None);
         assert_eq!(left, ["10.9.0.1:1", "10.9.0.1:2"], "{}", run.all());
         let run = reconcile(&["--cluster-command", &format!("cat {first}; false")]);
         assert_eq!(run.status, 2, "{}", run.all());
-        let run = reconcile(&["--cluster-command", "true", "--cluster", first]);
-        assert_eq!(run.status, 2, "{}", run.all());
+        for bad in [["--cluster", first], ["--max-age", "5"]] {
+            let run = reconcile(&[&["--cluster-command", "true"][..], &bad].concat());
+            assert_eq!(run.status, 2, "{}", run.all());
+        }
     });
 }
 

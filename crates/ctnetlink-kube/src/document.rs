@@ -46,7 +46,8 @@ struct ObjectIdentity {
 struct Metadata {
     name: Option<String>,
     namespace: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
+    /// Texts, but an odd one must not make the whole document unreadable.
+    labels: Option<BTreeMap<String, serde_json::Value>>,
     /// Of a list: where the rest of it begins.
     #[serde(rename = "continue")]
     rest: Option<String>,
@@ -83,9 +84,6 @@ impl Cluster {
             Some(kind) => return Err(not_a_list(format!("its kind is {kind:?}"))),
             None => return Err(not_a_list("it has no kind".into())),
         }
-        if identity.items.is_none() {
-            return Err(not_a_list("it has no items".into()));
-        }
         self.read_list(identity, place, 0)
     }
 
@@ -111,10 +109,13 @@ impl Cluster {
             let what = format!("{place}lists are nested more than {MAX_DEPTH} deep");
             return Err(Error::NotAList { what });
         }
+        if list.items.is_none() {
+            return Err(Error::NotAList { what: format!("{place}it has no items") });
+        }
         for (position, item) in list.items.flatten().into_iter().flatten().enumerate() {
             let place = format!("{place}items[{position}]");
-            let kind: ObjectIdentity = typed(item, &place)?;
-            let kind = kind.kind.as_deref().or(items_are.map(|(_, kind)| kind));
+            let identity: ObjectIdentity = typed(item, &place)?;
+            let kind = identity.kind.as_deref().or(items_are.map(|(_, kind)| kind));
             match kind {
                 Some("List" | "ServiceList" | "EndpointSliceList") => {
                     self.read_list(typed(item, &place)?, &format!("{place}."), depth + 1)?;
@@ -122,6 +123,20 @@ impl Cluster {
                 // Another kind that could hold objects.
                 Some(kind) if kind.ends_with("List") => {
                     self.notes.push(format!("{kind} at {place}: skipped"));
+                }
+                // What it holds are rows of text and parts of objects.
+                Some("Table") => {
+                    let what = format!("{place}: its kind is \"Table\"");
+                    return Err(Error::NotAList { what });
+                }
+                // It could be a Service or a list: the document is damaged.
+                None => {
+                    let (field, problem) = ("kind".into(), "missing".into());
+                    return Err(Error::Object {
+                        object: identity.name("object", &place),
+                        field,
+                        problem,
+                    });
                 }
                 _ => self.read_object(item, &place, items_are)?,
             }
@@ -166,7 +181,8 @@ impl Cluster {
                         let labels = identity.metadata.as_ref().and_then(|m| m.labels.as_ref());
                         let service =
                             labels.and_then(|l| l.get(crate::convert::SERVICE_NAME_LABEL));
-                        let Some(service) = service.cloned() else { return Err(error) };
+                        let service = service.and_then(|name| Some(name.as_str()?.to_owned()));
+                        let Some(service) = service else { return Err(error) };
                         self.cannot_read(error, &identity, Some(service))?;
                     }
                 }
@@ -186,12 +202,16 @@ impl Cluster {
     ) -> Result<()> {
         let metadata = identity.metadata.as_ref();
         let namespace = metadata.and_then(|m| m.namespace.clone()).filter(|n| !n.is_empty());
+        let of_slice = service.is_some();
         let name = service.or_else(|| metadata.and_then(|m| m.name.clone()));
         let (Some(namespace), Some(name)) = (namespace, name.filter(|n| !n.is_empty())) else {
             return Err(error);
         };
         self.notes.push(crate::convert::unknown_note(&error, &namespace, &name));
-        self.unreadable.insert((namespace, name));
+        match of_slice {
+            true => self.unreadable_slices.insert((namespace, name)),
+            false => self.unreadable.insert((namespace, name)),
+        };
         Ok(())
     }
 }
@@ -225,6 +245,8 @@ impl ObjectIdentity {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn problem(json: &str) -> String {
@@ -278,7 +300,15 @@ mod tests {
             ),
             (list(r#"{"kind":"EndpointSlice"}"#), "EndpointSlice at items[0]: apiVersion: missing"),
             (list("7"), "items[0]: the object itself: invalid type: integer `7`"),
-            (list(r#"{"metadata":[]},{"metadata":7}"#), "items[1]: metadata: invalid type"),
+            (
+                list(r#"{"kind":"Pod","metadata":[]},{"metadata":7}"#),
+                "items[1]: metadata: invalid type",
+            ),
+            (list(r#"{"kind":"ServiceList"}"#), "items[0].it has no items"),
+            // They could be what a healthy entry belongs to.
+            (list(r#"{"metadata":{"name":"x"},"spec":{}}"#), "object x: kind: missing"),
+            (list(r#"{"items":[]}"#), "object at items[0]: kind: missing"),
+            (list(r#"{"kind":"Table","rows":[]}"#), "items[0]: its kind is \"Table\""),
         ] {
             let text = problem(&json);
             assert!(text.contains(expected), "{text}");
@@ -343,8 +373,12 @@ mod tests {
             let [note] = &cluster.notes[..] else { panic!("{:?}", cluster.notes) };
             assert!(note.starts_with(expected), "{note}");
             assert!(note.ends_with("Service kube-system/kube-dns is not judged"), "{note}");
-            let unknown = ("kube-system".to_owned(), "kube-dns".to_owned());
-            assert!(cluster.unreadable.contains(&unknown));
+            let unknown = BTreeSet::from([("kube-system".to_owned(), "kube-dns".to_owned())]);
+            let of_slice = expected.starts_with("EndpointSlice");
+            let nothing = BTreeSet::new();
+            let (services, slices) =
+                if of_slice { (&nothing, &unknown) } else { (&unknown, &nothing) };
+            assert_eq!((&cluster.unreadable, &cluster.unreadable_slices), (services, slices));
         }
     }
 

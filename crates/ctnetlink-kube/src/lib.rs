@@ -68,8 +68,10 @@ pub struct Cluster {
     pub endpoint_slices: Vec<EndpointSlice>,
     /// What was skipped on reading.
     notes: Vec<String>,
-    /// Namespace and name of Services that could not be read, or a slice of which could not.
+    /// Namespace and name of Services that could not be read.
     unreadable: BTreeSet<(String, String)>,
+    /// Namespace and name of Services of which a slice could not be read.
+    unreadable_slices: BTreeSet<(String, String)>,
 }
 
 /// What the objects do not contain.

@@ -44,17 +44,21 @@ type Slices<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a EndpointSlice>>;
 
 pub(crate) fn desired_state(cluster: &Cluster, options: &Options) -> Result<DesiredState> {
     let mut slices = Slices::new();
+    let mut notes = cluster.notes.clone();
     for slice in &cluster.endpoint_slices {
-        let (namespace, _) = identity("EndpointSlice", &slice.metadata)?;
-        if let Some(service) = label(&slice.metadata, SERVICE_NAME_LABEL) {
-            slices.entry((namespace, service)).or_default().push(slice);
+        let (namespace, name) = identity("EndpointSlice", &slice.metadata)?;
+        match label(&slice.metadata, SERVICE_NAME_LABEL) {
+            Some(service) => slices.entry((namespace, service)).or_default().push(slice),
+            None => notes.push(format!(
+                "{}: it lacks the label {SERVICE_NAME_LABEL}, and belongs to no Service",
+                object_name("EndpointSlice", namespace, name)
+            )),
         }
     }
     let mut names = BTreeSet::new();
     for service in &cluster.services {
         names.insert(identity("Service", &service.metadata)?);
     }
-    let mut notes = cluster.notes.clone();
     check_halves(cluster, &names, &slices, options, &mut notes)?;
 
     let mut builder =
@@ -78,10 +82,13 @@ pub(crate) fn desired_state(cluster: &Cluster, options: &Options) -> Result<Desi
         let key = (namespace, name);
         let own_slices = slices.get(&key).map(Vec::as_slice).unwrap_or_default();
         let mut unknown = Unknown::new(namespace, name);
-        // The slices of a Service whose other slices are another's are not all of its backends.
-        let excluded = is_excluded(&service.metadata)
+        let excluded = is_excluded(&service.metadata);
+        // The slices of a Service whose other slices are another's are not all of its backends. The
+        // Service itself is there.
+        let unreadable = [&cluster.unreadable, &cluster.unreadable_slices]
+            .into_iter()
+            .any(|names| names.contains(&(namespace.to_owned(), name.to_owned())))
             || own_slices.iter().any(|slice| is_excluded(&slice.metadata));
-        let unreadable = cluster.unreadable.contains(&(namespace.to_owned(), name.to_owned()));
         let mut own_notes = Vec::new();
         match service_ports(service, (namespace, name), own_slices, options, &mut own_notes) {
             Ok(ports) if !excluded && !unreadable => {
@@ -102,7 +109,7 @@ pub(crate) fn desired_state(cluster: &Cluster, options: &Options) -> Result<Desi
         }
         builder = builder.unknown(unknown);
     }
-    for (namespace, name) in &cluster.unreadable {
+    for (namespace, name) in cluster.unreadable.union(&cluster.unreadable_slices) {
         if !names.contains(&(namespace, name)) {
             let mut unknown = Unknown::new(namespace, name);
             unknown.unreadable = true;
@@ -138,7 +145,7 @@ fn check_halves(
             return Err(Error::NoServices { slices: count });
         }
         let lost = |missing| Err(Error::LostServices { slices: count, missing });
-        if !slices.is_empty() && !slices.keys().any(is_there) {
+        if count > 0 && !slices.keys().any(is_there) {
             return lost("the Service of any of them");
         }
         // The API server writes both, always.

@@ -8,19 +8,21 @@ pub(crate) mod report;
 pub(crate) mod rules;
 pub(crate) mod scope;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use self::desired::DesiredState;
-use self::desired::service::Frontend;
 use self::memory::Memory;
+use self::memory::evidence::Evidence;
 use self::memory::history::History;
 use self::memory::schedule::{RunOutcome, Schedule};
-use self::pass::Pass;
+use self::pass::{Pass, REMOVED_KEPT};
 use self::progress::{Canceller, Progress, ProgressCallback};
 use self::report::{FamilyReport, Report};
+use self::rules::Reason;
 use self::rules::change::Affected;
 use self::scope::{Authority, Profile, Scope, Zones};
 use crate::conntrack::Conntrack;
@@ -84,7 +86,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 ///     loop {
 ///         match reconciler.run(ct, &desired) {
 ///             Ok(report) => println!("{report}"),
-///             Err(error) => eprintln!("{error}"), // a retry is due soon
+///             Err(error) => eprintln!("{error}"), // unless half a state: a retry is due soon
 ///         }
 ///         let next = match reconciler.due() {
 ///             Some(due) => states.recv_timeout(due.saturating_duration_since(Instant::now())),
@@ -169,7 +171,8 @@ impl Reconciler {
         self
     }
 
-    /// With `true`, runs judge and count, but delete nothing and remember nothing.
+    /// With `true`, runs judge and count, but delete nothing and remember nothing, except what an
+    /// [observer](Authority::Observer) has in quarantine.
     #[must_use]
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
@@ -234,7 +237,14 @@ impl Reconciler {
     ///
     /// What waits is a deferred second pass, a postponed run, a failed run (retried after a second,
     /// then after twice as long each time, up to a minute), a call of
-    /// [`look_at_everything`](Reconciler::look_at_everything), or the end of a grace time.
+    /// [`look_at_everything`](Reconciler::look_at_everything), the end of a grace time, a
+    /// [resync](Reconciler::resync), and the re-check of a pass that deleted something, which comes
+    /// again, later each time, as long as it deletes something.
+    ///
+    /// An [observer](Authority::Observer) with something [in quarantine](Report::in_quarantine)
+    /// waits for a state that was fetched later: fetch it before this run. A run with an old state
+    /// sends nothing for it.
+    ///
     /// [`run`](Reconciler::run) does not wait for this moment: an earlier call tries at once,
     /// unless [`min_interval`](Reconciler::min_interval) holds it back.
     pub fn due(&self) -> Option<Instant> {
@@ -284,19 +294,27 @@ impl Reconciler {
     ///
     /// # Errors
     ///
-    /// Only if nothing could be read at all. What goes wrong after that is in the report: a
-    /// pass that ended early in [`FamilyReport::error`], deletes that failed in
+    /// If the state is only half a picture ([`Error::is_half_state`]: pass a whole one), or if nothing could be read at all. What goes wrong after that is in the report: a pass
+    /// that ended early in [`FamilyReport::error`], deletes that failed in
     /// [`FamilyReport::failures`].
     pub fn run(&mut self, ct: &Conntrack, desired: &DesiredState) -> Result<Report> {
-        self.memory.history.check(desired)?;
+        if let Err(error) = self.memory.history.check(desired) {
+            self.memory.schedule.refuse(Instant::now());
+            return Err(error);
+        }
         let started = Instant::now();
         let plan = self.memory.plan(desired, &self.scope, started, self.dry_run);
         let mut comebacks = plan.comebacks.clone();
-        // A dry run remembers nothing, but its second look knows what the first has seen.
+        // A dry run remembers only what an observer has in quarantine.
         let mut evidence = match self.dry_run {
             true => self.memory.evidence.clone(),
-            false => std::mem::take(&mut self.memory.evidence),
+            // If a callback panics, the evidence is lost, but not who writes the rules.
+            false => {
+                let nothing = Evidence::of(self.memory.evidence.authority);
+                std::mem::replace(&mut self.memory.evidence, nothing)
+            }
         };
+        evidence.begin(self.memory.history.previous(), desired);
         let mut families = Family::ALL.map(FamilyReport::new);
         let delay = self.memory.schedule.recheck_delay;
         let pass = Pass {
@@ -308,25 +326,31 @@ impl Reconciler {
             canceller: &self.canceller,
             progress: &self.progress,
         };
-        let at_node = |f: &Frontend| desired.node_addresses().contains(&f.address);
+        let mut removed_at = BTreeSet::new();
         let mut look = |at: &Affected, families: &mut [FamilyReport; 2], again: bool| {
             let found = pass.run(&at.filters(&plan.rules), families, &evidence, again);
             let covers = found.each_ref().map(|family| family.suspect.clone());
             let [mut cover4, mut cover6] = covers;
             let mut removed = Vec::new();
             let mut learned = [None, None];
+            let mut all = true;
             for (at, (found, family)) in found.into_iter().zip(&*families).enumerate() {
                 if self.dry_run || family.tally.deleted + family.tally.already_gone > 0 {
                     let cover = if at == 0 { &mut cover4 } else { &mut cover6 };
                     *cover = cover.clone().or(found.stale);
                 }
+                all &= found.removed.len() < REMOVED_KEPT;
                 removed.extend(found.removed);
                 learned[at] = found.learned;
             }
-            if !at.is_nothing() {
-                comebacks.looked(at, &removed, at_node);
+            // What could not be deleted has not come back.
+            let failed = families.iter().any(|f| f.error.is_some() || f.tally.failed > 0);
+            if !at.is_nothing() && !failed {
+                comebacks.looked(at, &removed, all, |frontend| plan.rules.can_give_up(frontend));
             }
-            evidence.learn(learned);
+            let gone = removed.iter().filter(|removed| removed.reason == Reason::FrontendRemoved);
+            removed_at = gone.map(|removed| removed.frontend).collect();
+            evidence.learn(at, learned, Instant::now());
             Affected::Frontends([cover4, cover6])
         };
         let found = look(&plan.work.at, &mut families, false);
@@ -362,11 +386,22 @@ impl Reconciler {
             comes_back: comebacks.report(),
             families,
         };
-        if !self.dry_run {
+        if self.dry_run {
+            self.memory.evidence.keep_seen(&evidence);
+            evidence.settle(desired, report.succeeded(), Instant::now());
+            report.in_quarantine = evidence.in_quarantine();
+        } else {
             self.memory.evidence = evidence;
             self.memory.comebacks = comebacks;
             let succeeded = report.succeeded();
-            let outcome = RunOutcome { succeeded, found, rechecked, took, ..RunOutcome::default() };
+            let outcome = RunOutcome {
+                succeeded,
+                found,
+                rechecked,
+                took,
+                removed_at,
+                ..RunOutcome::default()
+            };
             self.memory.settle(desired, plan, outcome, Instant::now());
             report.in_quarantine = self.memory.evidence.in_quarantine();
         }

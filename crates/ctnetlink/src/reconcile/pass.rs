@@ -21,7 +21,7 @@ use crate::model::flow::FlowRef;
 /// Entries between two calls of the progress callback.
 const PROGRESS_INTERVAL: u64 = 4096;
 /// Groups of deleted entries that a pass remembers for each family.
-const REMOVED_KEPT: usize = 64;
+pub(super) const REMOVED_KEPT: usize = 64;
 /// Walks of a family in a pass, if the kernel's hash table is resized during each.
 const WALKS: u32 = 3;
 
@@ -123,9 +123,7 @@ impl Pass<'_> {
             // The hash table was resized meanwhile: entries may have been missed.
             let Err(Error::DumpInterrupted) = &result else { break };
             walk.before = walk.report.received;
-            if !self.delete {
-                walk.report.count_again();
-            }
+            walk.report.count_again(!self.delete);
             result = walk.once(filter);
         }
         let learned = walk.look.learned();
@@ -214,7 +212,7 @@ impl Sweeper for Walk<'_> {
             }
             Judgement::Stale(reason) => self.stale(flow, reason),
             Judgement::Suspect(reason) => {
-                if self.look.confirms(flow.id()) {
+                if self.look.confirms(flow.id(), FamilyReport::frontend_of(flow)) {
                     return self.stale(flow, reason);
                 }
                 self.report.suspect += 1;

@@ -121,8 +121,7 @@ pub struct FamilyReport {
     pub error: Option<Error>,
     /// The outcomes of the deletes of all passes.
     pub(super) tally: Tally,
-    /// Of the passes before.
-    other_zones_before: u64,
+    before: Before,
     /// The walk of this pass has begun.
     pub(super) begun: bool,
 }
@@ -208,6 +207,16 @@ impl Reasons {
     }
 }
 
+/// What the passes before the current one have counted.
+#[derive(Debug, Clone, Default)]
+struct Before {
+    other_zones: u64,
+    quarantined: u64,
+    given_up: u64,
+    reasons: Reasons,
+    removals: Vec<Removal>,
+}
+
 impl FamilyReport {
     pub(super) fn new(family: Family) -> Self {
         FamilyReport {
@@ -229,7 +238,7 @@ impl FamilyReport {
             removals: Vec::new(),
             error: None,
             tally: Tally::default(),
-            other_zones_before: 0,
+            before: Before::default(),
             begun: false,
         }
     }
@@ -240,23 +249,30 @@ impl FamilyReport {
         Frontend::new(orig.ip(), orig.port(), flow.protocol())
     }
 
-    /// Begins a pass: what is kept is counted as of the last one, but for other zones, which the
-    /// first pass sees and narrow ones may not.
+    /// Begins a pass. What is kept is counted in each pass, and the largest number is reported: the
+    /// first pass sees more of it than a narrow one. Only of suspects the last number counts.
     pub(super) fn begin_pass(&mut self) {
         self.passes += 1;
         self.begun = false;
-        (self.suspect, self.quarantined, self.given_up) = (0, 0, 0);
-        if self.passes > 1 {
-            self.other_zones_before = self.other_zones_before.max(self.other_zones);
-            self.other_zones = 0;
-        }
+        let before = &self.before;
+        self.before = Before {
+            other_zones: self.other_zones.max(before.other_zones),
+            quarantined: self.quarantined.max(before.quarantined),
+            given_up: self.given_up.max(before.given_up),
+            reasons: self.reasons,
+            removals: self.removals.clone(),
+        };
+        self.count_again(false);
     }
 
-    /// A dry run walks again: what it has counted does not count.
-    pub(super) fn count_again(&mut self) {
-        self.reasons = Reasons::default();
-        self.removals.clear();
+    /// A pass walks again: what the walk has counted does not count, except what it has deleted, of
+    /// which a dry run has none.
+    pub(super) fn count_again(&mut self, dry_run: bool) {
         (self.suspect, self.quarantined, self.given_up, self.other_zones) = (0, 0, 0, 0);
+        if dry_run {
+            self.reasons = self.before.reasons;
+            self.removals.clone_from(&self.before.removals);
+        }
     }
 
     /// True if a walk has not begun because the process has no descriptor left; then it can be
@@ -297,7 +313,9 @@ impl FamilyReport {
         self.unknown = *unknown;
         self.failed = *failed;
         self.failures.clone_from(failures);
-        self.other_zones = self.other_zones.max(self.other_zones_before);
+        self.other_zones = self.other_zones.max(self.before.other_zones);
+        self.quarantined = self.quarantined.max(self.before.quarantined);
+        self.given_up = self.given_up.max(self.before.given_up);
         self.stale = if dry_run { self.reasons.total() } else { self.tally.total() };
     }
 }

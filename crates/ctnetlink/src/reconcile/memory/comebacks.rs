@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::reconcile::desired::service::Frontend;
 use crate::reconcile::rules::change::Affected;
+use crate::reconcile::rules::cover::Cover;
 use crate::reconcile::rules::{Reason, Rules};
 
 /// Frontends that are remembered.
@@ -55,15 +56,16 @@ pub(crate) struct Comebacks {
 
 impl Comebacks {
     /// Takes note of a look: where it looked, and the groups of entries it deleted. `at_node` says of
-    /// which frontends the address is the node's own.
+    /// which frontends the address is the node's own. `all`: these are all groups, none was too many.
     pub(crate) fn looked(
         &mut self,
         at: &Affected,
         removed: &[Removed],
+        all: bool,
         at_node: impl Fn(&Frontend) -> bool,
     ) {
         let again: BTreeSet<_> = removed.iter().map(|removed| removed.frontend).collect();
-        self.looks.retain(|frontend, _| again.contains(frontend) || !at.covers(frontend));
+        self.looks.retain(|frontend, _| again.contains(frontend) || !all || !at.covers(frontend));
         for frontend in again {
             let groups = || removed.iter().filter(|removed| removed.frontend == frontend);
             let Some(first) = groups().next() else { continue };
@@ -94,11 +96,17 @@ impl Comebacks {
         self.given_up.keys().copied().collect()
     }
 
-    /// Tries again where a frontend has changed.
-    pub(crate) fn forget_changed(&mut self, now: &Rules, before: Option<&Rules>) {
-        if let Some(before) = before {
-            self.given_up.retain(|frontend, _| now.is_same_at(before, frontend));
-        }
+    /// Tries again where a frontend has changed, and says where that is.
+    pub(crate) fn forget_changed(&mut self, now: &Rules, before: Option<&Rules>) -> Affected {
+        let mut covers = [Cover::default(), Cover::default()];
+        self.given_up.retain(|frontend, _| {
+            let same = before.is_none_or(|before| now.is_same_at(before, frontend));
+            if !same {
+                covers[frontend.family() as usize].extend(frontend);
+            }
+            same
+        });
+        Affected::Frontends(covers)
     }
 
     /// What a report says of it: what was deleted at least twice in a row.
@@ -136,7 +144,7 @@ mod tests {
         let everything = Affected::Everything;
         for look in 1..=PATIENCE {
             assert!(memory.given_up().is_empty(), "{look}");
-            memory.looked(&everything, &[removed(Reason::NotTranslated)], |_| true);
+            memory.looked(&everything, &[removed(Reason::NotTranslated)], true, |_| true);
             let report = memory.report();
             assert_eq!(report.is_empty(), look == 1, "{look}");
         }
@@ -148,18 +156,19 @@ mod tests {
     fn a_look_that_finds_nothing_ends_it_and_other_entries_are_never_given_up() {
         let mut memory = Comebacks::default();
         for _ in 0..3 {
-            memory.looked(&Affected::Everything, &[removed(Reason::NotTranslated)], |_| true);
+            memory.looked(&Affected::Everything, &[removed(Reason::NotTranslated)], true, |_| true);
         }
-        memory.looked(&Affected::nothing(), &[], |_| true);
+        memory.looked(&Affected::nothing(), &[], true, |_| true);
         assert_eq!(memory.report()[0].looks, 3, "it did not look there");
-        memory.looked(&Affected::Everything, &[], |_| true);
+        memory.looked(&Affected::Everything, &[], true, |_| true);
         assert!(memory.report().is_empty());
         for _ in 0..2 * PATIENCE {
-            memory.looked(&Affected::Everything, &[removed(Reason::BackendGone)], |_| true);
+            memory.looked(&Affected::Everything, &[removed(Reason::BackendGone)], true, |_| true);
         }
         assert!(memory.given_up().is_empty());
         for _ in 0..2 * PATIENCE {
-            memory.looked(&Affected::Everything, &[removed(Reason::NotTranslated)], |_| false);
+            memory
+                .looked(&Affected::Everything, &[removed(Reason::NotTranslated)], true, |_| false);
         }
         assert!(memory.given_up().is_empty(), "not at an address of the node");
     }

@@ -29,9 +29,9 @@ use crate::reconcile::scope::{Profile, Scope};
 #[derive(Debug, Clone, Default)]
 pub struct History {
     previous: Option<DesiredState>,
-    /// `strict`: frontends of other states than that one which are not known to be clean, with the
-    /// namespace and name of their Service.
-    known: BTreeMap<Known, Owner>,
+    /// `strict`: frontends of other states than that one which are not known to be clean, with their
+    /// Services.
+    known: BTreeMap<Known, BTreeSet<Owner>>,
     /// Frontends that a re-check which is still to come has to judge as removed.
     awaited: BTreeSet<Frontend>,
 }
@@ -77,7 +77,7 @@ impl History {
             let is_unreadable = |(namespace, name): &Owner| {
                 unreadable.iter().any(|u| u.namespace == *namespace && u.name == *name)
             };
-            known.retain(|_, owner| is_unreadable(owner));
+            known.retain(|_, owners| owners.iter().any(is_unreadable));
         }
         self.known = known;
         self.previous = Some(desired.clone());
@@ -86,7 +86,9 @@ impl History {
     /// Records a state whose run was postponed: the state of the last run stays, and `strict`
     /// remembers the frontends of both.
     pub(crate) fn postpone(&mut self, desired: &DesiredState) {
-        self.known.extend(known(desired).map(|(known, key)| (known, owner(key))));
+        for (known, key) in known(desired) {
+            self.known.entry(known).or_default().insert(owner(key));
+        }
     }
 
     /// Sets the frontends that a re-check has to judge as removed, besides those that have
@@ -128,13 +130,35 @@ impl History {
     }
 
     /// Frontends that earlier states had and this one does not have.
-    fn not_owned(&self, desired: &DesiredState) -> BTreeMap<Known, Owner> {
+    fn not_owned(&self, desired: &DesiredState) -> BTreeMap<Known, BTreeSet<Owner>> {
         let live: HashSet<_> = desired.frontends().collect();
-        let is_gone = |known: &Known| !live.contains(&known.frontend);
-        let earlier = self.known.iter().filter(|(known, _)| is_gone(known));
-        let earlier = earlier.map(|(known, owner)| (*known, owner.clone()));
-        let previous = self.previous.iter().flat_map(known).filter(|(known, _)| is_gone(known));
-        earlier.chain(previous.map(|(known, key)| (known, owner(key)))).collect()
+        let mut gone = self.known.clone();
+        gone.retain(|known, _| !live.contains(&known.frontend));
+        let previous = self.previous.iter().flat_map(known);
+        for (known, key) in previous.filter(|(known, _)| !live.contains(&known.frontend)) {
+            gone.entry(known).or_default().insert(owner(key));
+        }
+        gone
+    }
+
+    /// Frontends that earlier states give to a Service which is unknown now: what it has there today,
+    /// alone or with others, is not known.
+    pub(crate) fn unknown(&self, desired: &DesiredState, profile: Profile) -> BTreeSet<Frontend> {
+        let strict = profile == Profile::Strict;
+        let unknown: HashSet<_> = unknown(desired)
+            .filter(|unknown| strict || unknown.unreadable)
+            .map(|u| (u.namespace.as_str(), u.name.as_str()))
+            .collect();
+        if unknown.is_empty() {
+            return BTreeSet::new();
+        }
+        let is_unknown = |(namespace, name): &Owner| unknown.contains(&(&**namespace, &**name));
+        let earlier = self.known.iter().filter(|(_, owners)| owners.iter().any(is_unknown));
+        let earlier = earlier.map(|(known, _)| known.frontend);
+        let previous = self.previous.iter().flat_map(known);
+        let previous = previous
+            .filter(|(_, key)| unknown.contains(&(key.namespace.as_str(), key.name.as_str())));
+        earlier.chain(previous.map(|(known, _)| known.frontend)).collect()
     }
 
     /// `strict`: frontends of earlier states that no live service owns. A live service owns its
@@ -160,7 +184,8 @@ impl History {
             *at_node && node_ports.contains(&(frontend.family(), frontend.protocol, frontend.port))
         };
         let is_unknown = |(namespace, name): &Owner| unknown.contains(&(&**namespace, &**name));
-        let gone = all.iter().filter(|(known, owner)| !is_owned(known) && !is_unknown(owner));
+        let unowned = all.iter().filter(|(known, _)| !is_owned(known));
+        let gone = unowned.filter(|(_, owners)| !owners.iter().any(is_unknown));
         gone.map(|(known, _)| known.frontend).collect()
     }
 
@@ -209,7 +234,8 @@ impl Rules {
     pub fn new(desired: &DesiredState, history: &History, scope: &Scope) -> Rules {
         let vanished = history.vanished(desired, scope.profile);
         let removed = vanished.iter().chain(history.awaited());
-        Rules::compile(desired, removed, scope, &Spared::default(), &BTreeSet::new())
+        let unknown = history.unknown(desired, scope.profile);
+        Rules::compile(desired, removed, &unknown, scope, &Spared::default(), &BTreeSet::new())
     }
 }
 

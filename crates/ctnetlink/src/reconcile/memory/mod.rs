@@ -10,7 +10,7 @@ pub(crate) mod schedule;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use self::comebacks::Comebacks;
 use self::evidence::Evidence;
@@ -20,11 +20,8 @@ use self::schedule::{RunOutcome, Schedule, Work};
 use crate::filter::Filter;
 use crate::reconcile::desired::DesiredState;
 use crate::reconcile::desired::service::Frontend;
-use crate::reconcile::rules::Rules;
+use crate::reconcile::rules::{Rules, Spared};
 use crate::reconcile::scope::Scope;
-
-/// How long after something went into quarantine a fresh state is asked for.
-const FETCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is remembered of earlier runs, in independent parts.
 #[derive(Debug)]
@@ -64,9 +61,7 @@ impl Memory {
 
     /// When there will be something to do even if the desired state does not change.
     pub(crate) fn due(&self) -> Option<Instant> {
-        // A state that is fetched now can settle what has been in quarantine for a moment.
-        let fetch = self.evidence.waiting_since().map(|since| since + FETCH_AGAIN);
-        self.schedule.due(self.grace.ends.into_iter().chain(fetch).min())
+        self.schedule.due(self.grace.ends.into_iter().chain(self.evidence.fetch()).min())
     }
 
     /// Plans a run for this state at this moment: a look at everything if that is asked for, else
@@ -82,21 +77,36 @@ impl Memory {
         let spared = grace.spared(now);
         let vanished = self.history.vanished(desired, scope.profile);
         let removed = vanished.iter().chain(self.history.awaited());
+        let unknown = self.history.unknown(desired, scope.profile);
         let compile = |given_up: &BTreeSet<Frontend>| {
-            Rules::compile(desired, removed.clone(), scope, &spared, given_up)
+            Rules::compile(desired, removed.clone(), &unknown, scope, &spared, given_up)
         };
         let mut comebacks = self.comebacks.clone();
         let given_up = comebacks.given_up();
         let mut rules = compile(&given_up);
+        let mut also = self.evidence.settled_by(desired);
         if !given_up.is_empty() {
-            comebacks.forget_changed(&rules, self.schedule.seen());
-            if comebacks.given_up() != given_up {
+            let tried_again = comebacks.forget_changed(&rules, self.schedule.seen());
+            if !tried_again.is_nothing() {
                 rules = compile(&comebacks.given_up());
+                also = also.or(tried_again);
             }
         }
+        let changed = match (self.schedule.seen(), self.history.previous()) {
+            (Some(seen), _) => rules.change_since(seen),
+            // The first run of a process.
+            (None, Some(previous)) => {
+                let nothing = BTreeSet::new();
+                let spared = Spared::default();
+                let before =
+                    Rules::compile(previous, nothing.iter(), &nothing, scope, &spared, &nothing);
+                rules.change_since(&before)
+            }
+            (None, None) => rules.published_places(),
+        };
         let work = match everything {
-            true => Work::everything(),
-            false => self.schedule.work(&rules, self.evidence.settled_by(desired), now),
+            true => Work::everything(changed),
+            false => self.schedule.work(changed, also, now),
         };
         let filters = work.at.filters(&rules);
         RunPlan { rules, work, filters, in_grace: spared.len(), grace, vanished, comebacks }
@@ -115,7 +125,7 @@ impl Memory {
             removed: plan.vanished,
             ..outcome
         };
-        self.evidence.settle(self.history.previous(), desired);
+        self.evidence.settle(desired, outcome.succeeded && !plan.work.is_postponed(), now);
         match plan.work.is_postponed() {
             true => self.history.postpone(desired),
             false => self.history.record(desired, outcome.succeeded),

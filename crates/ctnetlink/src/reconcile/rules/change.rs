@@ -6,6 +6,7 @@ use super::cover::Cover;
 use super::{Backends, FamilyRules, Here, Rules};
 use crate::filter::Filter;
 use crate::model::tuple::Family;
+use crate::reconcile::desired::published::Published;
 use crate::reconcile::desired::service::Frontend;
 
 /// Where entries may have become stale that were not before: pure, and of constant size.
@@ -42,7 +43,7 @@ impl Affected {
         matches!(self, Affected::Frontends(covers) if covers.iter().all(Cover::is_empty))
     }
 
-    /// The narrowest filters that let through what can be stale there, by family; `None` for a
+    /// Filters that let through what can be stale there, by family; `None` for a
     /// family in which nothing can be.
     pub(crate) fn filters(&self, rules: &Rules) -> [Option<Filter>; 2] {
         match self {
@@ -80,9 +81,6 @@ impl Rules {
             if !then.node_addresses.iter().all(|address| now.node_addresses.contains(address)) {
                 return Affected::Everything;
             }
-            if now.published != then.published {
-                return Affected::Everything;
-            }
             now.change_since(then, cover);
         }
         Affected::Frontends(covers)
@@ -95,15 +93,44 @@ impl Rules {
         let family = frontend.family();
         let (now, then) = (self.family(family), before.family(family));
         match (now.frontends.get(frontend), then.frontends.get(frontend)) {
-            (Some(now), Some(then)) => !now.kept_less_than(Some(then)) && now.served == then.served,
-            (None, None) => true,
+            (Some(now), Some(then)) => {
+                !now.kept_less_than(Some(then))
+                    && !then.kept_less_than(Some(now))
+                    && (now.served, now.served_here) == (then.served, then.served_here)
+            }
+            (None, None) => {
+                fn at<'a>(rules: &'a FamilyRules, f: &Frontend) -> Vec<&'a Published> {
+                    rules.published.iter().filter(|published| published.is_at(f)).collect()
+                }
+                at(now, frontend) == at(then, frontend)
+            }
             _ => false,
         }
     }
 }
 
+impl Rules {
+    /// Where ports of containers are published, or are no longer.
+    pub(crate) fn published_places(&self) -> Affected {
+        Affected::Frontends(Family::ALL.map(|family| {
+            let mut cover = Cover::default();
+            for published in &self.family(family).published {
+                cover.extend_published(published);
+            }
+            cover
+        }))
+    }
+}
+
 impl FamilyRules {
     fn change_since(&self, before: &FamilyRules, cover: &mut Cover) {
+        for (some, others) in
+            [(&self.published, &before.published), (&before.published, &self.published)]
+        {
+            for published in some.iter().filter(|published| !others.contains(published)) {
+                cover.extend_published(published);
+            }
+        }
         for (frontend, backends) in &self.frontends {
             if backends.kept_less_than(before.frontends.get(frontend)) {
                 cover.extend(frontend);
@@ -120,16 +147,8 @@ impl FamilyRules {
 impl Backends {
     /// Whether an entry that was valid before may be stale now.
     fn kept_less_than(&self, before: Option<&Backends>) -> bool {
-        let Some(Backends {
-            valid,
-            extra,
-            stages,
-            served,
-            served_here,
-            node_port,
-            removed,
-            given_up: _,
-        }) = before
+        let Some(Backends { valid, extra, stages, served, served_here, node_port, removed }) =
+            before
         else {
             return true;
         };
@@ -149,7 +168,9 @@ impl Backends {
     /// the endpoints of the node, and where those are not known, any new one may be one of them.
     fn begins_here(&self, before: Here, valid: &[SocketAddr]) -> bool {
         match self.served_here {
-            Here::NotAsked | Here::No => false,
+            Here::No => false,
+            // The policy no longer asks.
+            Here::NotAsked => self.served && matches!(before, Here::No | Here::Unknown),
             Here::Yes => before != Here::Yes,
             Here::Unknown => !self.valid.iter().all(|backend| valid.binary_search(backend).is_ok()),
         }

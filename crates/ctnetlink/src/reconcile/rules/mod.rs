@@ -138,6 +138,11 @@ struct FamilyRules {
     node_addresses: Vec<IpAddr>,
     /// Ports of containers, published and no longer published.
     published: Vec<Published>,
+    /// Frontends of unknown Services: nothing is judged there.
+    unknown: HashSet<Frontend>,
+    /// Where nothing translates: untranslated entries at these addresses of the node come back
+    /// whenever they are deleted.
+    given_up: BTreeSet<Frontend>,
 }
 
 /// The endpoints of a frontend to which flows are valid.
@@ -155,13 +160,10 @@ struct Backends {
     /// The rules of this node translate, as far as a `Local` traffic policy lets them: what is known
     /// of its own endpoints.
     served_here: Here,
-    /// It is a node port of a live service, at which no host service can be.
+    /// It is a node port of a live service, at which no host service can listen.
     node_port: bool,
     /// No live service owns the frontend.
     removed: bool,
-    /// Nothing translates here: untranslated entries at this address come back whenever they are
-    /// deleted.
-    given_up: bool,
 }
 
 /// Whether a service is served by endpoints of this node.
@@ -202,10 +204,12 @@ struct Entry {
 impl Rules {
     /// Compiles the rules for a desired state. `removed` are frontends that are removed unless a
     /// live service owns them; `spared` are endpoints whose flows are kept although they do not
-    /// serve; at the frontends in `given_up` nothing translates.
+    /// serve; at the frontends in `given_up` nothing translates. Nothing is judged at those in
+    /// `unknown`, which earlier states give to Services that are unknown now.
     pub(crate) fn compile<'f>(
         desired: &DesiredState,
         removed: impl Iterator<Item = &'f Frontend>,
+        unknown: &BTreeSet<Frontend>,
         scope: &Scope,
         spared: &Spared,
         given_up: &BTreeSet<Frontend>,
@@ -230,11 +234,11 @@ impl Rules {
         }
         rules.add_published(desired);
         rules.forget_unknown(desired);
+        for frontend in unknown {
+            rules.forget(*frontend);
+        }
         for frontend in given_up {
-            let rules = rules.family_mut(frontend.family());
-            if let Some(backends) = rules.frontends.get_mut(frontend) {
-                backends.given_up = true;
-            }
+            rules.family_mut(frontend.family()).given_up.insert(*frontend);
         }
         for family in [&mut rules.ipv4, &mut rules.ipv6] {
             for backends in family.frontends.values_mut().chain(family.node_ports.values_mut()) {
@@ -294,7 +298,7 @@ impl Rules {
         for unknown in desired.unknown().iter().filter(|unknown| strict || unknown.unreadable) {
             for service in &unknown.services {
                 for frontend in service.frontends().chain(desired.node_frontends(service)) {
-                    self.family_mut(frontend.family()).frontends.remove(&frontend);
+                    self.forget(frontend);
                 }
                 if let Some(port) = service.node_port {
                     for family in Family::ALL {
@@ -304,6 +308,12 @@ impl Rules {
                 }
             }
         }
+    }
+
+    fn forget(&mut self, frontend: Frontend) {
+        let rules = self.family_mut(frontend.family());
+        rules.frontends.remove(&frontend);
+        rules.unknown.insert(frontend);
     }
 
     fn fill_kube_proxy(&mut self, desired: &DesiredState, spared: &Spared) {
@@ -354,7 +364,8 @@ impl Rules {
         }
     }
 
-    /// Judges one entry. Time is at most logarithmic in the number of services and backends.
+    /// Judges one entry. Time is logarithmic in the number of services and backends, and linear in
+    /// the number of published ranges, node addresses and extra backends.
     pub fn verdict<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> Verdict {
         match self.judge(flow) {
             Judgement::Stale(reason) => Verdict::Stale(reason),
@@ -380,7 +391,7 @@ impl Rules {
         let rules = self.family(flow.family());
         let judgement = match profile {
             Profile::Strict => rules.strict(&entry, zones),
-            Profile::KubeProxy => rules.kube_proxy(&entry),
+            Profile::KubeProxy => rules.kube_proxy(&entry, zones),
         };
         match judgement {
             Judgement::Stale(_) | Judgement::Suspect(_)
@@ -392,8 +403,8 @@ impl Rules {
         }
     }
 
-    /// The narrowest filter that lets through every entry of this family that could be stale;
-    /// `None` if no entry could be.
+    /// A filter that lets through every entry of this family that could be stale; `None` if no entry
+    /// could be. It names the protocol, the address and the port that all frontends have in common.
     pub fn filter(&self, family: Family) -> Option<Filter> {
         let rules = self.family(family);
         let mut cover = Cover::default();
@@ -409,8 +420,7 @@ impl Rules {
         self.filter_of(family, &cover)
     }
 
-    /// The narrowest filter that lets through every entry of this family that could be stale at
-    /// some frontends; `None` if there are no such frontends.
+    /// A filter that lets through every entry of this family that could be stale at some frontends; `None` if there are no such frontends.
     pub(crate) fn cover_filter(&self, family: Family, some: &Cover) -> Option<Filter> {
         let mut cover = some.clone();
         // If node ports match at any address, an entry found at one address says nothing about the
@@ -440,6 +450,19 @@ impl Rules {
         Some(filter)
     }
 
+    /// Whether untranslated entries at this frontend are left alone in the end, if they come back
+    /// whenever they are deleted: where a program of the node itself can be, and not by kube-proxy's
+    /// rules, which delete them always.
+    pub(crate) fn can_give_up(&self, frontend: &Frontend) -> bool {
+        let rules = self.family(frontend.family());
+        let at_node = || rules.node_addresses.contains(&frontend.address);
+        self.scope.profile == Profile::Strict
+            && match rules.frontends.get(frontend) {
+                Some(backends) if !backends.removed => backends.node_port || at_node(),
+                _ => rules.is_published(frontend),
+            }
+    }
+
     /// False if services have node ports in a family for which no node address is known; flows to
     /// those ports are not judged. Always true for [`Profile::KubeProxy`], which needs no node
     /// address.
@@ -458,9 +481,16 @@ impl Rules {
 impl FamilyRules {
     fn strict(&self, entry: &Entry, zones: &Zones) -> Judgement {
         match self.frontends.get(&entry.frontend) {
-            Some(backends) => self.at_frontend(backends, entry, zones),
-            None => self.at_published_port(entry),
+            // What was a Service's can be a container's by now.
+            Some(backends) if !(backends.removed && self.is_published(&entry.frontend)) => {
+                self.at_frontend(backends, entry, zones)
+            }
+            _ => self.at_published_port(entry, zones),
         }
+    }
+
+    fn is_published(&self, frontend: &Frontend) -> bool {
+        self.published.iter().any(|published| published.is_at(frontend))
     }
 
     fn at_frontend(&self, backends: &Backends, entry: &Entry, zones: &Zones) -> Judgement {
@@ -496,7 +526,7 @@ impl FamilyRules {
         if !backends.served {
             return Judgement::Keep;
         }
-        if backends.given_up {
+        if self.given_up.contains(&entry.frontend) {
             return Judgement::GivenUp;
         }
         // A client was faster than the rules, and would be black-holed forever (kubernetes#98305).
@@ -512,9 +542,9 @@ impl FamilyRules {
 
     /// A published port of a container decides. A port that is no longer published decides only
     /// that untranslated flows and flows to its container are stale.
-    fn at_published_port(&self, entry: &Entry) -> Judgement {
+    fn at_published_port(&self, entry: &Entry, zones: &Zones) -> Judgement {
         let mut here = self.published.iter().filter(|p| p.is_at(&entry.frontend)).peekable();
-        if here.peek().is_none() {
+        if here.peek().is_none() || self.unknown.contains(&entry.frontend) {
             return Judgement::Keep;
         }
         let (mut published, mut leads_elsewhere) = (false, Reason::BackendGone);
@@ -533,6 +563,14 @@ impl FamilyRules {
             }
         }
         match (entry.untranslated(), published, torn_down) {
+            // In another zone it is a stage of another datapath, unless the caller knows better.
+            (true, _, _) if entry.zone != 0 && !zones.names(entry.zone) => Judgement::Keep,
+            // Nothing translates what the host sends to itself: a proxy of the container engine
+            // answers it.
+            (true, _, _) if entry.answered && entry.frontend.address.is_loopback() => {
+                Judgement::Keep
+            }
+            (true, _, _) if self.given_up.contains(&entry.frontend) => Judgement::GivenUp,
             (true, _, _) => Judgement::Stale(Reason::NotTranslated),
             (false, true, _) => Judgement::Stale(leads_elsewhere),
             (false, false, true) => Judgement::Stale(Reason::FrontendRemoved),
@@ -540,7 +578,7 @@ impl FamilyRules {
         }
     }
 
-    fn kube_proxy(&self, entry: &Entry) -> Judgement {
+    fn kube_proxy(&self, entry: &Entry, zones: &Zones) -> Judgement {
         let by_address = self.frontends.get(&entry.frontend);
         let by_node_port = self.node_ports.get(&(entry.frontend.protocol, entry.frontend.port));
         // As in kube-proxy, the node port is judged even if the frontend was found and the entry is
@@ -548,7 +586,9 @@ impl FamilyRules {
         let failed = by_address.into_iter().chain(by_node_port).find(|b| !b.serve(entry.backend));
         match failed {
             Some(backends) => Judgement::Stale(backends.reason(entry)),
-            None if by_address.is_none() && by_node_port.is_none() => self.at_published_port(entry),
+            None if by_address.is_none() && by_node_port.is_none() => {
+                self.at_published_port(entry, zones)
+            }
             None => Judgement::Keep,
         }
     }

@@ -658,7 +658,14 @@ fn an_endpoint_in_its_grace_time_keeps_its_flows_and_serves_nobody() {
         let grace = grace.after(&desired(false), &scope, now + second);
         let sparing = |at| {
             let spared = grace.spared(now + at);
-            Rules::compile(&desired(false), std::iter::empty(), &scope, &spared, &BTreeSet::new())
+            Rules::compile(
+                &desired(false),
+                std::iter::empty(),
+                &BTreeSet::new(),
+                &scope,
+                &spared,
+                &BTreeSet::new(),
+            )
         };
         let (during, behind) = (sparing(second), sparing(2 * second));
         let flow = |backend| Sample::udp("172.30.1.1:8000", backend).flow();

@@ -37,10 +37,12 @@ pub(crate) struct Schedule {
     /// Where entries may be stale that no pass has dealt with yet. It only grows until a pass has:
     /// what a state in between allowed is stale even if the last state equals the first.
     pending: Affected,
-    /// Where to look once more after a pass that deleted something: an entry whose first packet was
-    /// in flight appears in dumps only a moment later.
+    /// Where something has changed for which no pass with a re-check has succeeded yet.
+    changed: Affected,
+    /// Where to look once more after a pass: an entry whose first packet was in flight appears in dumps
+    /// only a moment later.
     recheck: Option<Recheck>,
-    /// The re-check after that one, for passes that deleted something while it was waiting.
+    /// The re-check of passes that something new was the reason for while that one was waiting.
     next_recheck: Option<Recheck>,
     /// When the minimum interval is over.
     not_before: Option<Instant>,
@@ -48,6 +50,8 @@ pub(crate) struct Schedule {
     again: Option<Instant>,
     /// How many runs have failed since the last one that succeeded.
     failures: u32,
+    /// A state was refused: until when nothing is due, and how long that is.
+    refused: Option<(Instant, Duration)>,
 }
 
 #[derive(Debug)]
@@ -71,12 +75,14 @@ pub(crate) struct Work {
     fresh: bool,
     /// There is something to do, but not yet: `at` is nowhere, and this is where the change is.
     postponed: Option<Affected>,
+    /// Where something has changed, even if the look is at everything.
+    changed: Affected,
 }
 
 impl Work {
     /// A look at everything, whatever happened before.
-    pub(crate) fn everything() -> Work {
-        Work { at: Affected::Everything, rechecks: None, fresh: true, postponed: None }
+    pub(crate) fn everything(changed: Affected) -> Work {
+        Work { at: Affected::Everything, rechecks: None, fresh: true, postponed: None, changed }
     }
 
     pub(crate) fn is_postponed(&self) -> bool {
@@ -90,10 +96,11 @@ impl Work {
 
     /// Where to look once more: everywhere that something has changed. What was in flight need not
     /// be where something was found, and it may have been in flight even if nothing was found.
-    /// After a look at everything that would be too much, so only where something was found.
+    /// After a look at everything that would be too much, so only where something has changed or was
+    /// found.
     pub(crate) fn recheck(&self, found: Affected) -> Affected {
         match &self.at {
-            Affected::Everything => found,
+            Affected::Everything => self.changed.clone().or(found),
             at => at.clone().or(found),
         }
     }
@@ -110,12 +117,20 @@ impl Schedule {
             min_interval: Duration::ZERO,
             seen: None,
             pending: Affected::Everything,
+            changed: Affected::nothing(),
             recheck: None,
             next_recheck: None,
             not_before: None,
             again: None,
             failures: 0,
+            refused: None,
         }
+    }
+
+    /// Takes note of a state that was refused: nothing is due for a moment, which doubles each time.
+    pub(crate) fn refuse(&mut self, now: Instant) {
+        let wait = self.refused.map_or(RETRY, |(_, waited)| LONGEST_RETRY.min(waited * 2));
+        self.refused = Some((now + wait, wait));
     }
 
     /// The rules of the last run.
@@ -138,17 +153,19 @@ impl Schedule {
     /// When there will be something to do even if the desired state does not change. `other` is the
     /// time of something else to do, such as the end of a grace time.
     pub(crate) fn due(&self, other: Option<Instant>) -> Option<Instant> {
-        let recheck = self.recheck.as_ref().map(|recheck| recheck.due);
-        let due = recheck.into_iter().chain(other).chain(self.again).chain(self.next_resync);
-        let due = due.min()?;
-        Some(self.not_before.map_or(due, |not_before| due.max(not_before)))
+        let rechecks = self.recheck.iter().chain(&self.next_recheck).map(|recheck| recheck.due);
+        let due = rechecks.chain(other).chain(self.again).chain(self.next_resync).min()?;
+        let refused = self.refused.map(|(until, _)| until);
+        Some(self.not_before.into_iter().chain(refused).fold(due, Instant::max))
     }
 
-    /// What to do for these rules at this moment. `also` is what has to be looked at for other reasons.
-    pub(crate) fn work(&self, rules: &Rules, also: Affected, now: Instant) -> Work {
+    /// What to do for these rules at this moment. `changed` is where something has changed since the
+    /// last run; `also` is what has to be looked at for other reasons.
+    pub(crate) fn work(&self, changed: Affected, also: Affected, now: Instant) -> Work {
         let resync = self.next_resync.is_some_and(|next| next <= now);
+        let changed = changed.or(self.changed.clone());
         let pending = match &self.seen {
-            Some(seen) if !resync => rules.change_since(seen).or(self.pending.clone()).or(also),
+            Some(_) if !resync => changed.clone().or(self.pending.clone()).or(also),
             _ => Affected::Everything,
         };
         let fresh = !pending.is_nothing();
@@ -160,17 +177,19 @@ impl Schedule {
         let too_early = self.not_before.is_some_and(|not_before| now < not_before);
         if too_early && !at.is_nothing() {
             let (at, postponed) = (Affected::nothing(), Some(pending));
-            return Work { at, rechecks: None, fresh: false, postponed };
+            return Work { at, rechecks: None, fresh: false, postponed, changed };
         }
-        Work { at, rechecks, fresh, postponed: None }
+        Work { at, rechecks, fresh, postponed: None, changed }
     }
 
     /// Records a run: what is left to do after it, and when.
     pub(crate) fn done(&mut self, rules: Rules, work: Work, outcome: RunOutcome, now: Instant) {
         self.seen = Some(rules);
+        self.refused = None;
         if let Some(pending) = work.postponed {
             // The next run compares with these rules, so it would not find this change again.
             self.pending = pending;
+            self.changed = work.changed;
             self.again = self.not_before;
             return;
         }
@@ -183,7 +202,9 @@ impl Schedule {
             self.failures += 1;
             // Nobody knows how far the run got.
             self.pending = Affected::Everything;
+            self.changed = work.changed;
             self.again = Some(again);
+            self.next_resync = self.next_resync.map(|next| next.max(again));
             // The next try looks at everything, so it is also the re-check of this run and of those
             // that wait. Before it, they need not run.
             for waiting in self.recheck.iter_mut().chain(&mut self.next_recheck) {
@@ -193,6 +214,7 @@ impl Schedule {
         }
         self.failures = 0;
         self.pending = Affected::nothing();
+        self.changed = Affected::nothing();
         self.again = None;
         if let (Affected::Everything, Some(interval)) = (&work.at, self.resync) {
             let jittered = interval.mul_f64(1.0 + self.jitter.clamp(-1.0, 1.0) / 10.0);
@@ -209,6 +231,7 @@ impl Schedule {
         // the rules may be late, and somebody may still talk by the old ones.
         let doubled = |delay: Duration| (delay * 2).clamp(delay, LONGEST_RECHECK.max(delay));
         let before = rechecked.iter().map(|recheck| recheck.delay).max();
+        let first = outcome.rechecked.is_none() && work.fresh;
         let (at, delay) = match outcome.rechecked {
             Some(found) => (found, doubled(delay)),
             None if work.fresh => (work.recheck(outcome.found), delay),
@@ -217,14 +240,19 @@ impl Schedule {
         if at.is_nothing() {
             return;
         }
+        let mut removed = outcome.removed;
+        removed.extend(rechecked.into_iter().flat_map(|recheck| recheck.removed));
+        // A row of re-checks can be long. Whoever owns a frontend by then is not known here, so one
+        // that is clean is let go.
+        if !first {
+            removed.retain(|frontend| outcome.removed_at.contains(frontend));
+        }
         // One that waits is not made to wait longer. What a re-check leaves goes along with it, so that
         // there are never two rows of re-checks.
         let waiting = match self.recheck {
             Some(_) if work.fresh => &mut self.next_recheck,
             _ => &mut self.recheck,
         };
-        let mut removed = outcome.removed;
-        removed.extend(rechecked.into_iter().flat_map(|recheck| recheck.removed));
         let mut next = Recheck { due: now + delay, delay, at, removed };
         if let Some(before) = waiting.take() {
             next.at = before.at.or(next.at);
@@ -250,6 +278,8 @@ pub(crate) struct RunOutcome {
     pub(crate) rechecked: Option<Affected>,
     /// Frontends that the change of the state had removed.
     pub(crate) removed: BTreeSet<Frontend>,
+    /// Removed frontends of which the last look deleted entries.
+    pub(crate) removed_at: BTreeSet<Frontend>,
     /// How long the passes took, without the wait in between.
     pub(crate) took: Duration,
 }

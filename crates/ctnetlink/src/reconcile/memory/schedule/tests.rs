@@ -46,10 +46,14 @@ impl Machine {
         Machine { schedule: Schedule::new(DELAY, 0.0), now: Instant::now() }
     }
 
+    fn changed(&self, rules: &Rules) -> Affected {
+        self.schedule.seen().map_or_else(Affected::nothing, |seen| rules.change_since(seen))
+    }
+
     /// One run: where it looks. `found` says that it deleted something there.
     fn run(&mut self, backends: &[&str], succeeded: bool, found: bool) -> Option<String> {
         let rules = rules(backends);
-        let work = self.schedule.work(&rules, Affected::nothing(), self.now);
+        let work = self.schedule.work(self.changed(&rules), Affected::nothing(), self.now);
         let looked = filter(&rules, &work.at);
         let mut cover = Cover::default();
         if found {
@@ -116,7 +120,56 @@ fn a_failure_serves_rechecks_with_the_next_try() {
     assert_eq!(machine.schedule.due(None), Some(machine.now + RETRY));
     machine.now += RETRY;
     assert_eq!(machine.run(&[A], true, false), everything());
+    // What had changed is re-checked, although that look at everything found nothing.
+    assert_eq!(machine.schedule.due(None), Some(machine.now + DELAY));
+    machine.now += DELAY;
+    assert_eq!(machine.run(&[A], true, false), frontend());
     assert_eq!(machine.schedule.due(None), None);
+}
+
+/// A resync that fails is retried like any other run, and not at once.
+#[test]
+fn a_failing_resync_backs_off() {
+    let mut machine = Machine::new();
+    machine.schedule.resync = Some(600 * RETRY);
+    machine.run(&[A], true, false);
+    machine.now = machine.schedule.due(None).unwrap();
+    for delay in [1, 2, 4, 8] {
+        assert_eq!(machine.run(&[A], false, false), everything());
+        assert_eq!(machine.schedule.due(None), Some(machine.now + delay * RETRY));
+        machine.now += delay * RETRY;
+    }
+    machine.run(&[A], true, false);
+    assert!(machine.schedule.due(None).unwrap() > machine.now + 500 * RETRY);
+}
+
+/// A state that is refused leaves nothing due at once, and does not delay a good one.
+#[test]
+fn a_refused_state_backs_off() {
+    let mut machine = Machine::new();
+    machine.run(&[A, B], true, false);
+    machine.run(&[A], true, true);
+    for delay in [1, 2, 4] {
+        machine.now += DELAY;
+        machine.schedule.refuse(machine.now);
+        assert_eq!(machine.schedule.due(None), Some(machine.now + delay * RETRY));
+    }
+    assert_eq!(machine.run(&[A], true, false), frontend(), "the re-check");
+    assert_eq!(machine.schedule.due(None), None);
+}
+
+/// A re-check that is due sooner than the row that waits.
+#[test]
+fn the_earliest_recheck_is_due() {
+    let mut machine = Machine::new();
+    machine.run(&[A, B], true, true);
+    for _ in 0..6 {
+        machine.now = machine.schedule.due(None).unwrap();
+        machine.run(&[A, B], true, true);
+    }
+    assert!(machine.schedule.due(None).unwrap() > machine.now + 2 * RETRY);
+    machine.run(&[A], true, false);
+    assert_eq!(machine.schedule.due(None), Some(machine.now + DELAY));
 }
 
 #[test]
@@ -124,16 +177,19 @@ fn the_recheck_looks_at_all_that_has_changed() {
     let mut machine = Machine::new();
     machine.run(&[A, B], true, false);
     let rules = rules(&[A]);
-    let work = machine.schedule.work(&rules, Affected::nothing(), machine.now);
+    let work = machine.schedule.work(machine.changed(&rules), Affected::nothing(), machine.now);
     let at = filter(&rules, &work.recheck(Affected::nothing()));
     assert_eq!(at, frontend(), "nothing was found, and something may have been in flight");
-    assert!(Work::everything().recheck(Affected::nothing()).is_nothing(), "too much for a guess");
+    assert!(
+        Work::everything(Affected::nothing()).recheck(Affected::nothing()).is_nothing(),
+        "too much for a guess"
+    );
     let mut elsewhere = Cover::default();
     elsewhere.add(&Sample::udp("10.96.0.11:53", B).flow());
     let found = Affected::Frontends([elsewhere, Cover::default()]);
     let at = filter(&rules, &work.recheck(found.clone())).unwrap();
     assert_eq!(at, "ip and udp and orig dst port 53", "there, and where something was found");
-    let at = filter(&rules, &Work::everything().recheck(found)).unwrap();
+    let at = filter(&rules, &Work::everything(Affected::nothing()).recheck(found)).unwrap();
     assert!(at.contains("orig dst 10.96.0.11"), "{at}");
 }
 
@@ -142,7 +198,7 @@ fn a_run_without_anything_to_judge_begins_no_interval() {
     let mut machine = Machine::new();
     machine.schedule.min_interval = 10 * DELAY;
     let nothing = Rules::new(&DesiredState::default(), &History::default(), &Scope::default());
-    let work = machine.schedule.work(&nothing, Affected::nothing(), machine.now);
+    let work = machine.schedule.work(machine.changed(&nothing), Affected::nothing(), machine.now);
     assert!(work.at.filters(&nothing).iter().all(Option::is_none));
     let outcome = RunOutcome { succeeded: true, ..RunOutcome::default() };
     machine.schedule.done(nothing, work, outcome, machine.now);
@@ -201,7 +257,7 @@ fn everything_is_looked_at_again_when_asked_for_and_never_too_often() {
     let rules = rules(&[A]);
     let took = Duration::from_secs(60);
     let outcome = RunOutcome { looked: true, succeeded: true, took, ..RunOutcome::default() };
-    machine.schedule.done(rules, Work::everything(), outcome, machine.now);
+    machine.schedule.done(rules, Work::everything(Affected::nothing()), outcome, machine.now);
     assert_eq!(machine.schedule.due(None), Some(machine.now + 100 * took));
 }
 
@@ -236,7 +292,7 @@ fn rechecks_remember_what_was_removed_for_each_of_their_passes() {
     });
     for (frontend, backends) in frontends.into_iter().zip([[A], [B], [A]]) {
         let rules = rules(&backends);
-        let work = machine.schedule.work(&rules, Affected::nothing(), machine.now);
+        let work = machine.schedule.work(machine.changed(&rules), Affected::nothing(), machine.now);
         let mut deleted = Cover::default();
         deleted.add(&Sample::udp("10.96.0.10:53", "10.244.9.9:53").flow());
         let found = Affected::Frontends([deleted, Cover::default()]);
@@ -396,7 +452,7 @@ proptest! {
             let postponed = plan.work.is_postponed();
             let spared = memory.grace.after(&desired, &scope, now).spared(now);
             let known = omniscient.vanished(&desired, profile);
-            let reference = Rules::compile(&desired, known.iter(), &scope, &spared, &BTreeSet::new());
+            let reference = Rules::compile(&desired, known.iter(), &BTreeSet::new(), &scope, &spared, &BTreeSet::new());
             let mut deleted = Cover::default();
             let mut left = Vec::new();
             if !postponed && succeeds {
