@@ -430,13 +430,15 @@ class DesiredState:
             tuple[str | int, int | range, Sequence[_AnyAddress] | None, _AnyAddress]
         ] = (),
         node_addresses: Sequence[_AnyAddress] = (),
+        age: float | None = None,
     ) -> DesiredState:
         """Make it of ports that a container engine publishes, without Kubernetes.
 
         Each is ``(protocol, host_ports, host_addresses, container, container_ports)``; the ports
         are a number or a ``range`` of as many; ``None`` for the host's addresses is any local one,
         which takes ``node_addresses``. ``unpublished`` are ports that are no longer published,
-        without the container's ports: flows that lead to that container are stale.
+        without the container's ports: flows that lead to that container are stale. ``age`` is how
+        many seconds old this knowledge is, for observers.
         """
     @staticmethod
     def from_frontends(
@@ -444,12 +446,14 @@ class DesiredState:
         *,
         node_addresses: Sequence[_AnyAddress] = (),
         extra_backends: Mapping[_Frontend, _Addresses] | None = None,
+        age: float | None = None,
     ) -> DesiredState:
         """Make it without Kubernetes: ``{("udp", "10.96.0.10", 53): [("10.244.1.5", 53)]}``.
 
         List all backends of each frontend; an empty list means that nothing serves it. The third
         element of a backend says whether it serves. If it does not, it is not a valid backend, but
-        its flows can be in a grace time.
+        its flows can be in a grace time. ``age`` is how many seconds old this knowledge is, for
+        observers.
         """
     @property
     def unknown(self) -> list[str]:
@@ -484,15 +488,17 @@ class Reconciler:
         resync: float | None = None,
         previous: DesiredState | None = None,
     ) -> Self:
-        """Take the options of :meth:`Conntrack.reconcile` but ``dry_run``, and five more.
+        """Take the options of :meth:`Conntrack.reconcile` but ``dry_run``, and those of a daemon.
 
         With ``defer_recheck`` a run does not wait for its second pass: it is left to the next run
         that comes late enough. ``min_interval`` is the least number of seconds from the end of one
         run that looked at the table to the next; what changes in between is one change. ``grace``
         is for how many seconds an endpoint that is listed and has stopped serving keeps its flows.
         After ``resync`` seconds everything is looked at again. An ``authority`` that only observes,
-        and does not write the rules, deletes a flow only when a state that is newer than the flow
-        lacks its backend (``age`` of :meth:`DesiredState.from_kubernetes`).
+        and does not write the rules, deletes a flow to a backend that does not serve only if the
+        backend served by an earlier state, or if a state that was fetched after the flow was seen
+        lacks it (``age`` of :meth:`DesiredState.from_kubernetes`; a state without ``age`` proves
+        nothing).
         """
     def run(self, ct: Conntrack, desired: DesiredState) -> Report:
         """Make the table agree with a desired state."""
@@ -512,7 +518,10 @@ class Reconciler:
 
         What waits is a deferred second pass, a postponed run, a failed run (retried after a second,
         then after twice as long each time, up to a minute), a call of
-        :meth:`look_at_everything`, or the end of a grace time. ``None`` if nothing is waiting.
+        :meth:`look_at_everything`, the end of a grace time, a ``resync``, and the re-check of a pass
+        that deleted something. ``None`` if nothing is waiting. An observer with something in
+        quarantine (:attr:`Report.in_quarantine`) waits for a state that was fetched later: fetch it
+        before this run.
         Reading this waits for a run that is under way.
         """
 

@@ -198,7 +198,15 @@ def test_zones_extra_backends_and_observers(insert: Insert) -> None:
         report = observer.run(ct, state)
         ipv4 = report.families[0]
         assert (ipv4.stale, ipv4.quarantined, ipv4.other_zones) == (0, 1, 1)
-        assert report.in_quarantine == 1 and observer.due is not None
+        assert report.in_quarantine == 1 and observer.due is not None and observer.due > 0.5
+        newer = ctnetlink.DesiredState.from_frontends(
+            {frontend: [("10.244.1.5", 53)]},
+            extra_backends={frontend: ["169.254.20.0/24"]},
+            age=0.0,
+        )
+        decided = observer.run(ct, newer)
+        assert (decided.families[0].deleted, decided.in_quarantine) == (1, 0)
+        insert("10.0.0.3", "10.96.0.10", "10.244.3.3", sport=3)
         assert ct.reconcile(state, dry_run=True).families[0].other_zones == 1
         assert ct.reconcile(state, dry_run=True, zones="all").families[0].stale == 2
         assert ct.reconcile(state, zones=[7]).families[0].deleted == 1

@@ -40,7 +40,7 @@ impl DesiredState {
         no_services_ok: bool,
         age: Option<f64>,
     ) -> PyResult<Self> {
-        let age = age.map(|age| seconds("age", age)).transpose()?;
+        let fetched = fetched(age)?;
         let (json, name) = read(source)?;
         let mut options = Options::default();
         options.node_addresses = node_addresses;
@@ -49,22 +49,23 @@ impl DesiredState {
         options.extra_backends = extra(extra_backends)?;
         options.no_endpoints_ok = no_endpoints_ok;
         options.no_services_ok = no_services_ok;
-        options.fetched = age.and_then(|age| Instant::now().checked_sub(age));
+        options.fetched = fetched;
         let state = py.detach(|| Cluster::from_json(&json)?.desired_state(&options));
         state.map(DesiredState).map_err(|error| raise_kube(error, &name))
     }
 
     #[staticmethod]
     #[pyo3(
-        signature = (frontends, *, node_addresses=Vec::new(), extra_backends=None),
-        text_signature = "(frontends, *, node_addresses=(), extra_backends=None)"
+        signature = (frontends, *, node_addresses=Vec::new(), extra_backends=None, age=None),
+        text_signature = "(frontends, *, node_addresses=(), extra_backends=None, age=None)"
     )]
     fn from_frontends(
         frontends: &Bound<'_, PyMapping>,
         node_addresses: Vec<IpAddr>,
         extra_backends: Option<&Bound<'_, PyMapping>>,
+        age: Option<f64>,
     ) -> PyResult<Self> {
-        let mut builder = ctnetlink::DesiredState::builder().node_addresses(node_addresses);
+        let mut builder = builder(node_addresses, age)?;
         for (frontend, backend) in extra(extra_backends)? {
             builder = builder.extra_backends(frontend, [backend]);
         }
@@ -87,15 +88,18 @@ impl DesiredState {
     /// Ports of containers that the host publishes, and those that it publishes no more.
     #[staticmethod]
     #[pyo3(
-        signature = (published=Vec::new(), *, unpublished=Vec::new(), node_addresses=Vec::new()),
-        text_signature = "(published=(), *, unpublished=(), node_addresses=())"
+        signature = (
+            published=Vec::new(), *, unpublished=Vec::new(), node_addresses=Vec::new(), age=None
+        ),
+        text_signature = "(published=(), *, unpublished=(), node_addresses=(), age=None)"
     )]
     fn from_published(
         published: Vec<Bound<'_, PyAny>>,
         unpublished: Vec<Bound<'_, PyAny>>,
         node_addresses: Vec<IpAddr>,
+        age: Option<f64>,
     ) -> PyResult<Self> {
-        let mut builder = ctnetlink::DesiredState::builder().node_addresses(node_addresses);
+        let mut builder = builder(node_addresses, age)?;
         for one in published {
             let (protocol, ports, host, container, container_ports) = one.extract::<(
                 Bound<'_, PyAny>,
@@ -217,4 +221,19 @@ fn read(source: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, String)> {
     };
     let name = format!("{}: ", path.display());
     Ok((fs::read(&path).map_err(|e| raise_io(&e, path))?, name))
+}
+
+/// When objects that are `age` seconds old were fetched.
+fn fetched(age: Option<f64>) -> PyResult<Option<Instant>> {
+    let age = age.map(|age| seconds("age", age)).transpose()?;
+    Ok(age.and_then(|age| Instant::now().checked_sub(age)))
+}
+
+fn builder(
+    node_addresses: Vec<IpAddr>,
+    age: Option<f64>,
+) -> PyResult<ctnetlink::DesiredStateBuilder> {
+    let builder = ctnetlink::DesiredState::builder().node_addresses(node_addresses);
+    let fetched = fetched(age)?.into_iter();
+    Ok(fetched.fold(builder, ctnetlink::DesiredStateBuilder::fetched_at))
 }

@@ -446,3 +446,23 @@ fn slices_without_services_are_half_an_input() {
     let [note] = state.notes() else { panic!("{:?}", state.notes()) };
     assert!(note.contains("Service elsewhere/kube-dns"), "{note}");
 }
+
+/// Slices whose labels are lost belong to no Service: that is half a picture, and not Services without
+/// backends.
+#[test]
+fn slices_of_no_service_are_half_a_picture() {
+    let stripped = with(slice(), "/metadata/labels", json!({}));
+    let error = convert_with(&[service(), stripped.clone()], &Options::default()).unwrap_err();
+    assert!(error.to_string().contains("the Service of any of them"), "{error}");
+    // One of them is only said.
+    let state = convert(&[service(), slice(), stripped]);
+    assert!(state.notes().iter().any(|note| note.contains("lacks the label")));
+}
+
+/// An unreadable slice does not say that its Service is there.
+#[test]
+fn an_unreadable_slice_is_not_a_service() {
+    let odd = with(slice(), "/endpoints", json!(7));
+    let error = convert_with(&[slice(), odd], &Options::default()).unwrap_err();
+    assert!(error.to_string().contains("not one Service"), "{error}");
+}

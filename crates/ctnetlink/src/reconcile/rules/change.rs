@@ -131,6 +131,19 @@ impl FamilyRules {
                 cover.extend_published(published);
             }
         }
+        // Where nothing else decides any more, published ports do.
+        let freed = |frontend: &&Frontend| {
+            !self.frontends.contains_key(*frontend)
+                && !self.unknown.contains(*frontend)
+                && self.is_published(frontend)
+        };
+        for frontend in before.frontends.keys().chain(&before.unknown).filter(freed) {
+            cover.extend(frontend);
+        }
+        if !self.published.is_empty() {
+            let gone = before.node_ports.keys().filter(|key| !self.node_ports.contains_key(*key));
+            gone.for_each(|key| cover.extend_any_address(key.0, key.1));
+        }
         for (frontend, backends) in &self.frontends {
             if backends.kept_less_than(before.frontends.get(frontend)) {
                 cover.extend(frontend);

@@ -1,6 +1,6 @@
 //! The rules against naive transcriptions of the two profiles, on random states and entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -8,8 +8,11 @@ use super::change::Affected;
 use super::tests::{GONE, KEEP, PORT, REMOVED, UNTRANSLATED, rules, scope};
 use super::*;
 use crate::model::sample::Sample;
-use crate::reconcile::desired::service::ServiceKey;
+use crate::reconcile::desired::builder::DesiredStateBuilder;
+use crate::reconcile::desired::published::Published;
+use crate::reconcile::desired::service::{ServiceKey, Unknown};
 use crate::reconcile::memory::history::History;
+use crate::reconcile::scope::Zones;
 
 // Values are drawn from small pools, so that they often coincide.
 
@@ -67,9 +70,41 @@ prop_compose! {
     fn any_state()(
         services in prop::collection::vec(any_service(), 0..5),
         nodes in prop::collection::vec(any::<bool>().prop_flat_map(any_address), 0..3),
+        answering in prop::option::of(
+            prop::collection::vec(any::<bool>().prop_flat_map(any_address), 0..3)
+        ),
+        extra in prop::collection::vec(any::<bool>().prop_flat_map(
+            |v6| (any_socket(v6), any_protocol(), any_address(v6))
+        ), 0..3),
+        unknown in prop::collection::vec(("[ac]", any_service(), any::<bool>()), 0..2),
+        published in prop::collection::vec(any::<bool>().prop_flat_map(
+            |v6| (any_address(v6), any_socket(v6), 1u16..3, any_protocol(), any::<bool>())
+        ), 0..2),
     ) -> DesiredState {
-        let builder = services.into_iter().fold(DesiredState::builder(), crate::reconcile::desired::builder::DesiredStateBuilder::service);
-        builder.node_addresses(nodes).build().unwrap()
+        let builder = services.into_iter().fold(DesiredState::builder(), DesiredStateBuilder::service);
+        let mut builder = builder.node_addresses(nodes);
+        if let Some(answering) = answering {
+            builder = builder.node_port_addresses(answering);
+        }
+        for (frontend, protocol, backend) in extra {
+            let frontend = Frontend::new(frontend.ip(), frontend.port(), protocol);
+            builder = builder.extra_backends(frontend, [IpNet::from(backend)]);
+        }
+        for (name, mut service, unreadable) in unknown {
+            service.key.name.clone_from(&name);
+            let mut unknown = Unknown::new("", name);
+            (unknown.services, unknown.unreadable) = (vec![service], unreadable);
+            builder = builder.unknown(unknown);
+        }
+        for (host, container, ports, protocol, torn_down) in published {
+            let own = container.port()..=container.port() + ports - 1;
+            let (to, at) = (container.ip(), 1..=ports);
+            builder = match torn_down {
+                true => builder.unpublished(protocol, at, host, to),
+                false => builder.published(protocol, at, host, to, own),
+            };
+        }
+        builder.build().unwrap()
     }
 }
 
@@ -110,16 +145,38 @@ fn naive_strict(
     };
     let has_port = |s: &&ServicePort| exists(s) && s.node_port == Some(e.frontend.port());
     let node = |state: &DesiredState| state.node_addresses().contains(&e.frontend.ip());
+    let answers = |state: &DesiredState| state.node_port_addresses().contains(&e.frontend.ip());
+    let owns = |state: &DesiredState, s: &&ServicePort| at_vip(s) || answers(state) && has_port(s);
+    let frontend = Frontend::new(e.frontend.ip(), e.frontend.port(), e.protocol);
+    // What is unknown, now or by what it was, is not judged.
+    let known_as = |s: &ServicePort, u: &Unknown| s.key.name == u.name;
+    for unknown in desired.unknown() {
+        // Its addresses may be incomplete, so that it seems not to exist in a family.
+        let has = |s: &ServicePort| {
+            s.frontends().chain(desired.node_frontends(s)).any(|own| own == frontend)
+        };
+        if unknown.services.iter().any(has)
+            || previous.services().iter().any(|s| known_as(s, unknown) && owns(previous, &s))
+        {
+            return KEEP;
+        }
+    }
     let services = desired.services().iter();
-    let owners = services.filter(|s| at_vip(s) || node(desired) && has_port(s));
-    let owners: Vec<_> = owners.collect();
+    let owners: Vec<_> = services.filter(|s| owns(desired, s)).collect();
     let untranslated = e.backend == e.frontend;
     if owners.is_empty() {
         let removed = previous.services().iter().any(|s| at_vip(&s))
-            || node(previous)
+            || answers(previous)
                 && previous.services().iter().any(|s| has_port(&s))
                 && !desired.services().iter().any(|s| has_port(&s));
+        if is_published(desired, e) {
+            return naive_published(desired, named, e);
+        }
         return if removed && !untranslated { REMOVED } else { KEEP };
+    }
+    let extra = desired.extra_backends().iter().filter(|(at, _)| **at == frontend);
+    if extra.flat_map(|(_, nets)| nets).any(|net| net.contains(&e.backend.ip())) {
+        return KEEP;
     }
     let backends: Vec<_> = owners
         .iter()
@@ -130,10 +187,10 @@ fn naive_strict(
     if backends.contains(&e.backend) {
         KEEP
     } else if untranslated {
-        let is_node_port = owners.iter().any(|s| node(desired) && has_port(s));
+        let is_node_port = owners.iter().any(|s| answers(desired) && has_port(s));
         if e.zone != 0 && !named {
             KEEP
-        } else if !node(desired) {
+        } else if !node(desired) && !is_node_port {
             UNTRANSLATED
         } else if !backends.iter().any(|b| b.is_ipv6() == v6) {
             KEEP
@@ -157,6 +214,46 @@ fn naive_strict(
     }
 }
 
+fn published_at<'a>(
+    desired: &'a DesiredState,
+    e: &Sample,
+) -> impl Iterator<Item = &'a Published> + use<'a> {
+    let (at, protocol) = (e.frontend, e.protocol);
+    desired.published().iter().filter(move |p| {
+        p.protocol == protocol
+            && p.host_ports.contains(&at.port())
+            && p.addresses.iter().any(|net| net.contains(&at.ip()))
+    })
+}
+
+fn is_published(desired: &DesiredState, e: &Sample) -> bool {
+    published_at(desired, e).next().is_some()
+}
+
+/// The rule of published ports.
+fn naive_published(desired: &DesiredState, named: bool, e: &Sample) -> Verdict {
+    let here: Vec<_> = published_at(desired, e).collect();
+    let live: Vec<_> = here.iter().filter(|p| !p.torn_down).collect();
+    let to = |p: &Published| {
+        let port = p.first_container_port + (e.frontend.port() - p.host_ports.start());
+        SocketAddr::new(p.container, port)
+    };
+    let leads_to = |p: &Published| p.container == e.backend.ip();
+    if here.is_empty() || live.iter().any(|p| to(p) == e.backend) {
+        KEEP
+    } else if e.backend == e.frontend {
+        if e.zone != 0 && !named { KEEP } else { UNTRANSLATED }
+    } else if live.iter().any(|p| leads_to(p)) {
+        PORT
+    } else if !live.is_empty() {
+        GONE
+    } else if here.iter().any(|p| leads_to(p)) {
+        REMOVED
+    } else {
+        KEEP
+    }
+}
+
 /// The rule of the newest kube-proxy, with text keys as in its Go code.
 fn naive_kube_proxy(desired: &DesiredState, previous: &DesiredState, e: &Sample) -> Verdict {
     let v6 = e.frontend.is_ipv6();
@@ -170,10 +267,11 @@ fn naive_kube_proxy(desired: &DesiredState, previous: &DesiredState, e: &Sample)
         let own = all.filter(|a| a.is_ipv6() == v6);
         own.map(|a| SocketAddr::new(*a, s.port).to_string()).collect()
     };
+    let unread = |name: &str| desired.unknown().iter().any(|u| u.unreadable && u.name == name);
     let mut by_frontend: BTreeMap<String, (bool, Vec<SocketAddr>)> = BTreeMap::new();
     let mut by_node_port: BTreeMap<u16, Vec<SocketAddr>> = BTreeMap::new();
     for gone in relevant(previous) {
-        if !relevant(desired).iter().any(|s| s.key == gone.key) {
+        if !relevant(desired).iter().any(|s| s.key == gone.key) && !unread(&gone.key.name) {
             for vip in vips(&gone) {
                 by_frontend.insert(vip, (true, Vec::new()));
             }
@@ -208,6 +306,22 @@ fn naive_kube_proxy(desired: &DesiredState, previous: &DesiredState, e: &Sample)
     if e.protocol != Protocol::UDP {
         return KEEP;
     }
+    // It reads everything; what cannot be read, now or by what it was, is not judged.
+    let unreadable = || desired.unknown().iter().filter(|u| u.unreadable);
+    let now = unreadable().flat_map(|u| &u.services).map(|s| (desired, s));
+    let before = previous.services().iter().filter(|s| unread(&s.key.name));
+    let not_known: BTreeSet<String> = now
+        .chain(before.map(|s| (previous, s)))
+        .flat_map(|(state, s)| s.frontends().chain(state.node_frontends(s)))
+        .filter(|frontend| frontend.protocol == Protocol::UDP)
+        .map(|frontend| SocketAddr::new(frontend.address, frontend.port).to_string())
+        .collect();
+    by_frontend.retain(|vip, _| !not_known.contains(vip));
+    for service in unreadable().flat_map(|u| &u.services) {
+        if service.key.protocol == Protocol::UDP {
+            by_node_port.retain(|port, _| Some(*port) != service.node_port);
+        }
+    }
     if let Some((removed, endpoints)) = by_frontend.get(&e.frontend.to_string())
         && !endpoints.contains(&e.backend)
     {
@@ -215,7 +329,10 @@ fn naive_kube_proxy(desired: &DesiredState, previous: &DesiredState, e: &Sample)
     }
     match by_node_port.get(&e.frontend.port()) {
         Some(endpoints) if !endpoints.contains(&e.backend) => reason(false, endpoints),
-        _ => KEEP,
+        Some(_) => KEEP,
+        None if by_frontend.contains_key(&e.frontend.to_string()) => KEEP,
+        None if not_known.contains(&e.frontend.to_string()) => KEEP,
+        None => naive_published(desired, false, e),
     }
 }
 
@@ -235,14 +352,16 @@ proptest! {
                 continue;
             }
             // The node port of a service without serving endpoints, at a node address.
-            let node_port = desired.node_addresses().contains(&entry.frontend.ip())
+            let node_port = desired.node_port_addresses().contains(&entry.frontend.ip())
                 && desired.services().iter().any(|s| s.node_port == Some(entry.frontend.port()));
             // An endpoint that says only `ready: false`.
             let not_ready = desired.services().iter().flat_map(|s| &s.endpoints).any(|endpoint| {
                 endpoint.address == entry.backend
                     && (endpoint.serving, endpoint.ready) == (None, Some(false))
             });
-            prop_assert!(node_port || not_ready, "{:?}: {:?}", entry, strict.verdict(&flow));
+            // kube-proxy matches node ports at any address, and then looks no further.
+            let published = is_published(&desired, &entry);
+            prop_assert!(node_port || not_ready || published, "{:?}: {:?}", entry, strict.verdict(&flow));
         }
     }
 

@@ -4,12 +4,10 @@ use super::change::Affected;
 use super::*;
 use crate::model::sample::Sample;
 use crate::reconcile::desired::builder::DesiredStateBuilder;
-use crate::reconcile::desired::published::HostAddresses;
 use crate::reconcile::desired::service::ServiceKey;
-use crate::reconcile::desired::service::Unknown;
 use crate::reconcile::memory::grace::Grace;
 use crate::reconcile::memory::history::History;
-use crate::reconcile::scope::Scope;
+use crate::reconcile::scope::{Scope, Zones};
 
 pub(super) const GONE: Verdict = Verdict::Stale(Reason::BackendGone);
 pub(super) const PORT: Verdict = Verdict::Stale(Reason::BackendPortChanged);
@@ -17,15 +15,20 @@ pub(super) const UNTRANSLATED: Verdict = Verdict::Stale(Reason::NotTranslated);
 pub(super) const REMOVED: Verdict = Verdict::Stale(Reason::FrontendRemoved);
 pub(super) const KEEP: Verdict = Verdict::Keep;
 
-fn ip(text: &str) -> IpAddr {
+pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn at(text: &str) -> SocketAddr {
+pub(super) fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-fn service(name: &str, protocol: Protocol, port: u16, endpoints: &[Endpoint]) -> ServicePort {
+pub(super) fn service(
+    name: &str,
+    protocol: Protocol,
+    port: u16,
+    endpoints: &[Endpoint],
+) -> ServicePort {
     let key =
         ServiceKey { namespace: "ns".into(), name: name.into(), port_name: "p".into(), protocol };
     let mut service = ServicePort::new(key, port);
@@ -52,7 +55,7 @@ fn kube_services() -> Vec<ServicePort> {
         .to_vec()
 }
 
-fn state(services: Vec<ServicePort>, node_addresses: &[&str]) -> DesiredState {
+pub(super) fn state(services: Vec<ServicePort>, node_addresses: &[&str]) -> DesiredState {
     let builder = services.into_iter().fold(
         DesiredState::builder(),
         crate::reconcile::desired::builder::DesiredStateBuilder::service,
@@ -69,7 +72,7 @@ pub(super) fn rules(profile: Profile, desired: &DesiredState) -> Rules {
 }
 
 #[track_caller]
-fn check(rules: &Rules, expected: Verdict, frontend: &str, backend: &str) {
+pub(super) fn check(rules: &Rules, expected: Verdict, frontend: &str, backend: &str) {
     let sample = Sample::udp(frontend, backend);
     assert_eq!(rules.verdict(&sample.flow()), expected, "{frontend} -> {backend}");
 }
@@ -199,47 +202,32 @@ fn what_another_translates_first_is_valid_if_it_is_said() {
     assert!(!no_more.change_since(&said).is_nothing(), "it is no longer valid");
 }
 
-/// What is excluded or cannot be read is nobody's to judge, even where it is shared or removed.
+/// What was given up is tried again where anything has changed, and a policy that no longer asks for
+/// endpoints of this node makes the rules translate.
 #[test]
-fn unknown_beats_shared_and_removed() {
-    let known = service("a", Protocol::UDP, 8000, &[at("10.0.1.1:1").into()]);
-    let with = |services: Vec<ServicePort>, unreadable| {
-        let mut unknown = Unknown::new("default", "b");
-        unknown.services = vec![service("b", Protocol::UDP, 8000, &[])];
-        unknown.unreadable = unreadable;
-        let builder =
-            services.into_iter().fold(DesiredState::builder(), DesiredStateBuilder::service);
-        builder.unknown(unknown).build().unwrap()
+fn any_change_of_a_frontend_is_one() {
+    let (a, b) = (Endpoint::from(at("10.0.1.1:1")), Endpoint::from(at("10.0.1.2:1")));
+    let with = |endpoints: &[Endpoint], local| {
+        let mut s = service("s", Protocol::UDP, 53, endpoints);
+        s.local_traffic = local;
+        rules(Profile::Strict, &state(vec![s], &[]))
     };
-    for unreadable in [false, true] {
-        let shared = rules(Profile::Strict, &with(vec![known.clone()], unreadable));
-        check(&shared, KEEP, "172.30.1.1:8000", "10.9.9.9:1");
-        let history = History::after(state(vec![known.clone()], &[]));
-        let scope = scope(Profile::Strict);
-        let removed = Rules::new(&with(vec![], unreadable), &history, &scope);
-        check(&removed, KEEP, "172.30.1.1:8000", "10.0.1.1:1");
+    let frontend = Frontend::new(ip("172.30.1.1"), 53, Protocol::UDP);
+    let all = [
+        with(&[], false),
+        with(std::slice::from_ref(&a), false),
+        with(&[a, b], false),
+        with(&[a.local(false)], true),
+        with(&[a.local(true)], true),
+    ];
+    for (n, now) in all.iter().enumerate() {
+        for (m, then) in all.iter().enumerate() {
+            assert_eq!(now.is_same_at(then, &frontend), n == m, "{m} -> {n}");
+        }
     }
-    let excluded = rules(Profile::KubeProxy, &with(vec![known.clone()], false));
-    check(&excluded, GONE, "172.30.1.1:8000", "10.9.9.9:1");
-    let unreadable = rules(Profile::KubeProxy, &with(vec![known], true));
-    check(&unreadable, KEEP, "172.30.1.1:8000", "10.9.9.9:1");
-}
-
-/// A Service that cannot be read for a while is not removed, and is when it really goes.
-#[test]
-fn what_cannot_be_read_is_cleaned_when_it_is_gone() {
-    let web = service("web", Protocol::UDP, 8000, &[at("10.0.1.1:1").into()]);
-    let mut unknown = Unknown::new(&*web.key.namespace, &*web.key.name);
-    unknown.unreadable = true;
-    let unreadable = DesiredState::builder().unknown(unknown).build().unwrap();
-    let gone = DesiredState::default();
-    let mut history = History::after(state(vec![web], &[]));
-    let scope = scope(Profile::Strict);
-    let during = Rules::new(&unreadable, &history, &scope);
-    check(&during, KEEP, "172.30.1.1:8000", "10.0.1.1:1");
-    history.record(&unreadable, true);
-    let after = Rules::new(&gone, &history, &scope);
-    check(&after, REMOVED, "172.30.1.1:8000", "10.0.1.1:1");
+    let nothing = |now: &Rules, then: &Rules| now.change_since(then).is_nothing();
+    assert!(!nothing(&all[1], &all[3]), "from Local to Cluster");
+    assert!(nothing(&all[3], &all[1]), "it stops to translate, which makes nothing stale");
 }
 
 /// {here, there} -> {there} -> an untranslated entry -> {there, new}: with a `Local` policy the node
@@ -266,69 +254,6 @@ fn a_local_policy_that_begins_to_serve_here_is_a_change() {
     let more = with(&[("10.0.2.1:1", None), ("10.0.1.1:1", None)]);
     assert!(!more.change_since(&unknown).is_nothing());
     assert!(unknown.change_since(&unknown).is_nothing());
-}
-
-fn published(build: impl Fn(DesiredStateBuilder) -> DesiredStateBuilder) -> Rules {
-    let host = [ip("192.0.2.5"), ip("2001:db8::5")];
-    let desired = build(DesiredState::builder().node_addresses(host)).build().unwrap();
-    rules(Profile::Strict, &desired)
-}
-
-#[test]
-fn ports_published_without_kubernetes() {
-    let container = ip("10.88.0.7");
-    let any = published(|b| {
-        b.published(Protocol::UDP, 8000..=8099, HostAddresses::AnyLocal, container, 5000..=5099)
-    });
-    check(&any, KEEP, "192.0.2.5:8003", "10.88.0.7:5003");
-    check(&any, KEEP, "127.0.0.1:8099", "10.88.0.7:5099");
-    check(&any, PORT, "192.0.2.5:8003", "10.88.0.7:5004");
-    check(&any, GONE, "192.0.2.5:8003", "10.88.0.6:5003");
-    check(&any, UNTRANSLATED, "192.0.2.5:8003", "192.0.2.5:8003");
-    check(&any, KEEP, "192.0.2.5:8100", "10.88.0.6:5003");
-    // The container's own flow to such a port number of somebody else.
-    check(&any, KEEP, "198.51.100.1:8003", "198.51.100.1:8003");
-    check(&any, KEEP, "[2001:db8::5]:8003", "[fd00::9]:5003");
-
-    let gone = published(|b| {
-        b.unpublished(Protocol::UDP, 8000..=8099, HostAddresses::AnyLocal, container)
-    });
-    check(&gone, REMOVED, "192.0.2.5:8003", "10.88.0.7:5003");
-    check(&gone, UNTRANSLATED, "192.0.2.5:8003", "192.0.2.5:8003");
-    check(&gone, KEEP, "192.0.2.5:8003", "10.88.0.6:5003");
-    let moved = published(|b| {
-        let b = b.unpublished(Protocol::UDP, 8000..=8099, HostAddresses::AnyLocal, container);
-        b.published(Protocol::UDP, 8003..=8003, ip("192.0.2.5"), ip("10.88.0.8"), 53..=53)
-    });
-    check(&moved, KEEP, "192.0.2.5:8003", "10.88.0.8:53");
-    check(&moved, GONE, "192.0.2.5:8003", "10.88.0.9:53");
-    check(&moved, REMOVED, "192.0.2.5:8004", "10.88.0.7:5004");
-    let filter = any.filter(Family::Ipv4).unwrap().to_string();
-    assert_eq!(filter, "ip and udp");
-    let one =
-        published(|b| b.published(Protocol::UDP, 53..=53, ip("192.0.2.5"), container, 53..=53));
-    let filter = one.filter(Family::Ipv4).unwrap().to_string();
-    assert_eq!(filter, "ip and udp and orig dst 192.0.2.5 and orig dst port 53");
-
-    for (ports, host, to, why) in [
-        (80..=81, HostAddresses::AnyLocal, 80..=80, "2 ports of the host and 1 of the container"),
-        (0..=0, HostAddresses::AnyLocal, 1..=1, "0 is not a port"),
-        (1..=1, ip("0.0.0.0").into(), 1..=1, "use AnyLocal"),
-        (1..=1, ip("::1").into(), 1..=1, "not of the family"),
-    ] {
-        let build = |nodes: &[IpAddr]| {
-            DesiredState::builder()
-                .node_addresses(nodes.iter().copied())
-                .published(Protocol::UDP, ports.clone(), host.clone(), container, to.clone())
-                .build()
-        };
-        let error = build(&[ip("192.0.2.5")]).unwrap_err().to_string();
-        assert!(error.contains(why), "{error}");
-    }
-    let lost = DesiredState::builder()
-        .published(Protocol::UDP, 1..=1, HostAddresses::AnyLocal, container, 1..=1)
-        .build();
-    assert!(lost.unwrap_err().to_string().contains("no ipv4 node address is known"));
 }
 
 #[test]
