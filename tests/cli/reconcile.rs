@@ -473,6 +473,13 @@ fn extra_backends_and_addresses_of_node_ports() {
         ];
         let run = reconcile_stdin(&arguments, &cluster());
         assert_eq!(sums(&run.json()), [0; 4], "{}", run.all());
+        // Nothing that was asked for is ignored in silence.
+        let typo = "--extra-backend=udp/10.96.0.10:5353=169.254.20.10";
+        let run = reconcile_stdin(&["--cluster=-", "--dry-run", typo], &cluster());
+        assert!(run.stderr.contains("udp 10.96.0.10:5353: no service has it"), "{}", run.all());
+        let kube_proxy = ["--cluster=-", "--dry-run", "--profile=kube-proxy", arguments[2]];
+        let run = reconcile_stdin(&kube_proxy, &cluster());
+        assert!(run.stderr.contains("no effect on the profile kube-proxy"), "{}", run.all());
         let run = reconcile_stdin(&[arguments[0], arguments[1], arguments[3]], &cluster());
         assert_eq!(sums(&run.json())[1], 2, "{}", run.all());
         for bad in ["--extra-backend=10.96.0.10:53", "--zone=some"] {

@@ -392,7 +392,7 @@ fn tuples_of_all_protocols() {
             assert_eq!(*ct.get(&Key::reply(*flow.reply())).unwrap().orig(), *orig);
         }
         assert_eq!(flows(&ct, None).len(), tuples.len());
-        // A type without an answer is none in a tuple.
+        // A type without an answer cannot be in a tuple.
         let src = at("10.0.0.1:1").ip();
         let unreachable = Tuple::with_icmp(src, src, Icmp { kind: 3, code: 0, id: 7 });
         assert_eq!(errno(ct.get(&Key::orig(unreachable))), libc::EINVAL);

@@ -114,7 +114,7 @@ fn ask(client: &UdpSocket, frontend: &str) -> Option<SocketAddr> {
             Ok((length, from)) => {
                 assert_eq!(from, at(frontend), "the answer comes from the frontend");
                 let answer = std::str::from_utf8(&buffer[..length]).unwrap();
-                // A late answer to an earlier question is none to this one.
+                // A late answer to an earlier question does not answer this one.
                 match answer.split_once(' ').unwrap() {
                     (number, backend) if number == question => return Some(at(backend)),
                     _ => {}

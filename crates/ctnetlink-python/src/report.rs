@@ -239,7 +239,9 @@ impl ComesBack {
         let [frontend, backend] = [self.frontend, self.backend].map(std::net::SocketAddr::from);
         format!(
             "<ctnetlink.ComesBack {} {frontend} -> {backend} looks={} given_up={}>",
-            self.protocol, self.looks, self.given_up
+            self.protocol,
+            self.looks,
+            if self.given_up { "True" } else { "False" }
         )
     }
 }

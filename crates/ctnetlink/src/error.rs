@@ -121,6 +121,15 @@ pub enum Error {
 
     /// The socket's receive buffer overflowed (`ENOBUFS`): answers were lost, although the
     /// requests were executed.
+    ///
+    /// A dump or a count has no result: try again. A delete may have been executed: asking again
+    /// is safe, because it names the entry by its id, and [`delete_many`] and [`delete_matching`]
+    /// do it themselves. What a [`Batch`] could not find out is [`Outcome::Unknown`].
+    ///
+    /// [`delete_many`]: crate::Conntrack::delete_many
+    /// [`delete_matching`]: crate::Conntrack::delete_matching
+    /// [`Batch`]: crate::Batch
+    /// [`Outcome::Unknown`]: crate::Outcome::Unknown
     #[error(
         "{operation}: the socket's receive buffer overflowed (ENOBUFS), and answers of the kernel \
          were lost; try again"
@@ -141,7 +150,8 @@ pub enum Error {
         capacity: usize,
     },
 
-    /// The kernel marked the dump as inconsistent (`NLM_F_DUMP_INTR`).
+    /// The kernel's hash table was resized during the dump (`nf_conntrack_buckets`), so that entries
+    /// may be missing. So it is if the kernel marks the dump (`NLM_F_DUMP_INTR`), which 6.18 never does.
     #[error("dump: interrupted, so the result is incomplete; try again")]
     DumpInterrupted,
 

@@ -58,7 +58,9 @@ fn buckets() -> Option<u64> {
 ///
 /// A dump is not a snapshot. An entry that exists during the whole dump is reported at least once.
 /// An entry that is inserted during the dump may be missing, and after a removal another may be
-/// reported twice. Resizing the kernel's hash table (`nf_conntrack_buckets`) can hide entries.
+/// reported twice. Resizing the kernel's hash table (`nf_conntrack_buckets`) can hide entries:
+/// if its size has changed at the end, the dump ends with
+/// [`DumpInterrupted`](crate::Error::DumpInterrupted).
 ///
 /// Dropping a dump ends it.
 ///

@@ -114,7 +114,8 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// A reconciler that looks at UDP in the default zone and re-checks after 100 ms.
+    /// A reconciler that looks at UDP, in [the default zones](Zones::Default), and re-checks after
+    /// 100 ms.
     pub fn new(profile: Profile) -> Self {
         Reconciler {
             scope: Scope { profile, ..Scope::default() },
@@ -155,8 +156,8 @@ impl Reconciler {
 
     /// Looks at everything again after this time, as part of [`due`](Reconciler::due); never, unless
     /// told. It finds what nobody can know of: a restored table, entries of another daemon. For a
-    /// daemon 10 minutes are a good value. The moment varies by 10 %, and passes over everything
-    /// never take more than 1 % of the time.
+    /// daemon 10 minutes are a good value. The moment varies by 10 %, and these passes never
+    /// take more than 1 % of the time.
     ///
     /// ```
     /// # use ctnetlink::{Profile, Reconciler};
@@ -179,7 +180,8 @@ impl Reconciler {
         self
     }
 
-    /// Sets the delay before the second pass; `None` for no second pass.
+    /// Sets the delay before the second pass; `None` for no second pass. Without one, an entry that is
+    /// [suspect](crate::Verdict::Suspect) is deleted by a later run at the earliest.
     #[must_use]
     pub fn recheck(mut self, delay: Option<Duration>) -> Self {
         self.memory.schedule.recheck_delay = delay.map(|delay| delay.min(LONGEST));

@@ -90,9 +90,10 @@ pub struct FamilyReport {
     /// Suspect, and kept for now: untranslated and unanswered at an external or load-balancer IP that
     /// is the node's own. The re-check deletes those that are still there. As of the last pass.
     pub suspect: u64,
-    /// Kept in quarantine: a newer state decides. As of the last pass.
+    /// Kept in quarantine: a newer state decides. As of the pass that met most of them.
     pub quarantined: u64,
-    /// Kept because nothing translates there, see [`Report::comes_back`]. As of the last pass.
+    /// Kept because nothing translates there, see [`Report::comes_back`]. As of the pass that met most of
+    /// them.
     pub given_up: u64,
     /// Deleted.
     pub deleted: u64,
@@ -346,11 +347,12 @@ impl fmt::Display for Report {
         if self.unknown_services > 0 {
             let count = self.unknown_services;
             let s = if count == 1 { "" } else { "s" };
-            writeln!(f, "  unknown: {count} service{s} of others or not readable, not judged")?;
+            writeln!(f, "  not judged: {count} service{s} of another proxy, or not readable")?;
         }
         if self.in_quarantine > 0 {
             let count = self.in_quarantine;
-            writeln!(f, "  quarantine: {count} backends that a newer state has to settle")?;
+            let s = if count == 1 { "" } else { "s" };
+            writeln!(f, "  quarantine: {count} backend{s} not judged before a newer state")?;
         }
         for back in self.comes_back.iter().take(COMEBACKS_SHOWN) {
             let ComesBack { frontend, backend, looks, .. } = back;

@@ -22,8 +22,10 @@ pub enum Profile {
     ///
     /// Node ports are judged at the node addresses only; a frontend shared by several services is
     /// served by the backends of all of them; vanished frontends are cleaned up until a run
-    /// succeeds; an untranslated flow to one of the node addresses belongs to a host service and is
-    /// kept; an endpoint that states only `ready: false` does not serve.
+    /// succeeds; an untranslated flow to one of the node addresses is stale at a node port, kept
+    /// elsewhere if it was answered, because a host service may have answered it, and stale if it
+    /// is still unanswered when it is met again; an endpoint that states only `ready: false` does
+    /// not serve.
     #[default]
     Strict,
     /// The rule of the newest kube-proxy (kubernetes#141371), including its faults: a node port

@@ -253,6 +253,23 @@ impl DesiredStateBuilder {
         }
     }
 
+    /// An extra backend counts only at a frontend of a service.
+    fn note_extra_backends_of_nobody(&mut self) {
+        let at = self.node_port_addresses.as_ref().unwrap_or(&self.node_addresses);
+        let has = |service: &ServicePort, frontend: &Frontend| {
+            let is_own = service.frontends().any(|own| own == *frontend);
+            let is_node_port = service.node_port == Some(frontend.port)
+                && service.key.protocol == frontend.protocol
+                && at.contains(&frontend.address);
+            is_own || is_node_port
+        };
+        let nobodys =
+            self.extra_backends.keys().filter(|f| !self.services.iter().any(|s| has(s, f)));
+        self.notes.extend(
+            nobodys.map(|frontend| format!("extra backends of {frontend}: no service has it")),
+        );
+    }
+
     fn blame(&mut self, mistake: impl Into<String>) {
         self.mistake.get_or_insert(mistake.into());
     }
@@ -262,7 +279,10 @@ impl DesiredStateBuilder {
     /// # Errors
     ///
     /// A plain frontend without its `backends` call, a second such call, a port 0, or a node
-    /// address that cannot be one (such as `0.0.0.0`). Nothing is guessed from a half-built state.
+    /// address that cannot be one (such as `0.0.0.0`). Of published ports: two ranges of different
+    /// lengths, a host address that is not one or of another family than the container's, and any
+    /// local address without a node address of that family. Nothing is guessed from a half-built
+    /// state.
     pub fn build(mut self) -> Result<DesiredState> {
         self.close();
         for service in &self.services {
@@ -284,6 +304,7 @@ impl DesiredStateBuilder {
         if let Some(mistake) = self.mistake {
             return Err(Error::Invalid(format!("desired state: {mistake}")));
         }
+        self.note_extra_backends_of_nobody();
         let published = self.published.into_iter().map(|p| p.resolve(&self.node_addresses));
         let published = published.collect::<Result<Vec<_>>>()?;
         let notes = &mut self.notes;

@@ -24,7 +24,8 @@ use crate::reconcile::desired::service::Frontend;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostAddresses {
     /// Every address of the host in the container's family: its node addresses, and the loopback
-    /// ones.
+    /// ones. The state has to say at least one
+    /// [node address](crate::DesiredStateBuilder::node_addresses) of that family.
     AnyLocal,
     /// These addresses.
     These(Vec<IpAddr>),
@@ -83,7 +84,9 @@ impl Published {
                 let addresses: Vec<_> = addresses.iter().map(IpAddr::to_canonical).collect();
                 // The wildcard address of a socket is never the destination of a packet.
                 if let Some(address) = addresses.iter().find(|a| a.is_unspecified()) {
-                    return refuse(format!("{address} is not a host address; use AnyLocal"));
+                    return refuse(format!(
+                        "{address} is not one address of the host; publish at any local address"
+                    ));
                 }
                 if let Some(address) = addresses.iter().find(|a| Family::of(**a) != family) {
                     return refuse(format!("{address} is not of the family of {container}"));

@@ -56,7 +56,7 @@ fn ports_published_without_kubernetes() {
     for (ports, host, to, why) in [
         (80..=81, HostAddresses::AnyLocal, 80..=80, "2 ports of the host and 1 of the container"),
         (0..=0, HostAddresses::AnyLocal, 1..=1, "0 is not a port"),
-        (1..=1, ip("0.0.0.0").into(), 1..=1, "use AnyLocal"),
+        (1..=1, ip("0.0.0.0").into(), 1..=1, "at any local address"),
         (1..=1, ip("::1").into(), 1..=1, "not of the family"),
     ] {
         let build = |nodes: &[IpAddr]| {

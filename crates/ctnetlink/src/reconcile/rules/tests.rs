@@ -457,7 +457,7 @@ fn mapped_entries_are_compared_in_canonical_form() {
 }
 
 #[test]
-fn a_change_that_makes_nothing_stale_is_none() {
+fn a_change_that_makes_nothing_stale_needs_no_look() {
     let service = |endpoints: &[&str]| {
         let endpoints: Vec<_> = endpoints.iter().map(|e| Endpoint::new(at(e))).collect();
         service("10.96.0.10", Protocol::UDP, 53, &endpoints)
