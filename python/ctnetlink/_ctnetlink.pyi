@@ -113,7 +113,7 @@ class DecodeError(ValueError):
     """An answer of the kernel is malformed, or was cut."""
 
 class DumpInterrupted(RuntimeError):
-    """The kernel marked a dump as inconsistent; try again."""
+    """The table was resized during a dump, so entries may be missing; try again."""
 
 @final
 class Conntrack:
@@ -518,8 +518,8 @@ class Reconciler:
 
         What waits is a deferred second pass, a postponed run, a failed run (retried after a second,
         then after twice as long each time, up to a minute), a call of
-        :meth:`look_at_everything`, the end of a grace time, a ``resync``, and the re-check of a pass
-        that deleted something. ``None`` if nothing is waiting. An observer with something in
+        :meth:`look_at_everything`, the end of a grace time, a ``resync``, and the re-check of a
+        pass that deleted something. ``None`` if nothing is waiting. An observer with something in
         quarantine (:attr:`Report.in_quarantine`) waits for a state that was fetched later: fetch it
         before this run.
         Reading this waits for a run that is under way.

@@ -19,7 +19,7 @@ create_exception!(
     ctnetlink,
     DumpInterrupted,
     PyRuntimeError,
-    "The kernel marked a dump as inconsistent; try again."
+    "The table was resized during a dump, so entries may be missing; try again."
 );
 
 /// Turns a library error into an exception.
