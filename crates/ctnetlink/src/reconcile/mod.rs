@@ -296,9 +296,9 @@ impl Reconciler {
     ///
     /// # Errors
     ///
-    /// If the state is only half a picture ([`Error::is_half_state`]: pass a whole one), or if nothing could be read at all. What goes wrong after that is in the report: a pass
-    /// that ended early in [`FamilyReport::error`], deletes that failed in
-    /// [`FamilyReport::failures`].
+    /// If the state is only half a picture ([`Error::is_half_state`]: pass a whole one), or if nothing
+    /// could be read at all. What goes wrong after that is in the report: a pass that ended early in
+    /// [`FamilyReport::error`], deletes that failed in [`FamilyReport::failures`].
     pub fn run(&mut self, ct: &Conntrack, desired: &DesiredState) -> Result<Report> {
         if let Err(error) = self.memory.history.check(desired) {
             self.memory.schedule.refuse(Instant::now());

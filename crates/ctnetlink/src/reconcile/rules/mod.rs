@@ -413,7 +413,8 @@ impl Rules {
         self.filter_of(family, &cover)
     }
 
-    /// A filter that lets through every entry of this family that could be stale at some frontends; `None` if there are no such frontends.
+    /// A filter that lets through every entry of this family that could be stale at some frontends;
+    /// `None` if there are no such frontends.
     pub(crate) fn cover_filter(&self, family: Family, some: &Cover) -> Option<Filter> {
         let mut cover = some.clone();
         // If node ports match at any address, an entry found at one address says nothing about the

@@ -452,7 +452,9 @@ proptest! {
             let postponed = plan.work.is_postponed();
             let spared = memory.grace.after(&desired, &scope, now).spared(now);
             let known = omniscient.vanished(&desired, profile);
-            let reference = Rules::compile(&desired, known.iter(), &BTreeSet::new(), &scope, &spared, &BTreeSet::new());
+            let nothing = BTreeSet::new();
+            let reference =
+                Rules::compile(&desired, known.iter(), &nothing, &scope, &spared, &nothing);
             let mut deleted = Cover::default();
             let mut left = Vec::new();
             if !postponed && succeeds {
