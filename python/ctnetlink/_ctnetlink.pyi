@@ -471,7 +471,7 @@ class Reconciler:
 
     The first run looks at everything, and so does a run after a failure. Other runs look only at
     frontends that are new, have vanished, have lost a backend, or have gone from no backend to
-    some. If there are none, a run sends nothing.
+    some. Without such a frontend a run sends nothing.
     """
 
     def __new__(

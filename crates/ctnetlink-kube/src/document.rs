@@ -78,7 +78,8 @@ impl Cluster {
             serde_json::from_str(document.get()).map_err(|e| not_a_list(e.to_string()))?;
         match identity.kind.as_deref() {
             Some("Service" | "EndpointSlice") => {
-                return self.read_object(document, &format!("{place}the document"), None);
+                let place = format!("{place}the document");
+                return self.read_object(document, typed(document, &place)?, &place, None);
             }
             Some("List" | "ServiceList" | "EndpointSliceList") => {}
             Some(kind) => return Err(not_a_list(format!("its kind is {kind:?}"))),
@@ -138,7 +139,7 @@ impl Cluster {
                         problem,
                     });
                 }
-                _ => self.read_object(item, &place, items_are)?,
+                _ => self.read_object(item, identity, &place, items_are)?,
             }
         }
         Ok(())
@@ -148,10 +149,10 @@ impl Cluster {
     fn read_object(
         &mut self,
         item: &RawValue,
+        identity: ObjectIdentity,
         place: &str,
         default: Option<(&str, &str)>,
     ) -> Result<()> {
-        let identity: ObjectIdentity = typed(item, place)?;
         let kind = identity.kind.as_deref().or(default.map(|(_, kind)| kind));
         if !matches!(kind, Some("Service" | "EndpointSlice")) {
             return Ok(());

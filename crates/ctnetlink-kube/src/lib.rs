@@ -117,8 +117,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Text that is not JSON or ends early, a document that is none of these, a list that goes on
-    /// elsewhere (`metadata.continue`), and an object that cannot be read and does not say which
+    /// Text that is not JSON or ends early, a document of another kind, a list that continues on
+    /// another page (`metadata.continue`), and an object that cannot be read and does not say which
     /// Service it belongs to.
     ///
     /// ```

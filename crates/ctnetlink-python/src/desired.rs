@@ -71,15 +71,11 @@ impl DesiredState {
         }
         for item in frontends.items()?.iter() {
             let (frontend, backends) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
-            let wrong = |what: &str, error: &PyErr| {
-                let error = error.value(frontend.py());
-                PyValueError::new_err(format!("frontends: {frontend}: {what}: {error}"))
-            };
-            let key = frontend_of(&frontend).map_err(|(what, error)| wrong(what, &error))?;
+            let key = frontend_of("frontends", &frontend)?;
             let endpoints: PyResult<Vec<_>> =
                 backends.try_iter().and_then(|all| all.map(|one| endpoint(&one?)).collect());
             let expected = "backends are (address, port) or (address, port, serving)";
-            let endpoints = endpoints.map_err(|e| wrong(expected, &e))?;
+            let endpoints = endpoints.map_err(|e| wrong("frontends", &frontend, expected, &e))?;
             builder = builder.frontend(key.protocol, key.address, key.port).backends(endpoints);
         }
         builder.build().map(DesiredState).map_err(raise)
@@ -144,12 +140,18 @@ impl DesiredState {
     }
 }
 
-/// `(protocol, address, port)`; what is wrong with it otherwise.
-fn frontend_of(key: &Bound<'_, PyAny>) -> Result<Frontend, (&'static str, PyErr)> {
+/// What is wrong with an item of a mapping from frontends.
+fn wrong(mapping: &str, key: &Bound<'_, PyAny>, what: &str, error: &PyErr) -> PyErr {
+    let error = error.value(key.py());
+    PyValueError::new_err(format!("{mapping}: {key}: {what}: {error}"))
+}
+
+/// `(protocol, address, port)`.
+fn frontend_of(mapping: &str, key: &Bound<'_, PyAny>) -> PyResult<Frontend> {
     let (protocol, address, port) = key
         .extract::<(Bound<'_, PyAny>, IpAddr, u16)>()
-        .map_err(|e| ("expected (protocol, address, port)", e))?;
-    let protocol = keyword::protocol(&protocol).map_err(|e| ("protocol", e))?;
+        .map_err(|e| wrong(mapping, key, "expected (protocol, address, port)", &e))?;
+    let protocol = keyword::protocol(&protocol).map_err(|e| wrong(mapping, key, "protocol", &e))?;
     Ok(Frontend::new(address, port, protocol))
 }
 
@@ -159,10 +161,7 @@ fn extra(mapping: Option<&Bound<'_, PyMapping>>) -> PyResult<Vec<(Frontend, IpNe
     let Some(mapping) = mapping else { return Ok(all) };
     for item in mapping.items()?.iter() {
         let (key, backends) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
-        let frontend = frontend_of(&key).map_err(|(what, error)| {
-            let error = error.value(key.py());
-            PyValueError::new_err(format!("extra_backends: {key}: {what}: {error}"))
-        })?;
+        let frontend = frontend_of("extra_backends", &key)?;
         all.extend(keyword::addresses(&backends)?.iter().map(|backend| (frontend, backend)));
     }
     Ok(all)

@@ -20,7 +20,7 @@ pub(crate) fn conjunction(criteria: Option<&Bound<'_, PyDict>>) -> PyResult<Opti
     let mut all: Option<Filter> = None;
     for (key, value) in criteria.into_iter().flatten() {
         let key = key.extract::<String>()?;
-        // A keyword has to exist even if its value is None.
+        // An unknown keyword is an error, also with the value None.
         let constructor = constructor(&key)?;
         if value.is_none() {
             continue;

@@ -87,7 +87,7 @@ pub(crate) fn desired_state(cluster: &Cluster, options: &Options) -> Result<Desi
         // Service itself is there.
         let unreadable = [&cluster.unreadable, &cluster.unreadable_slices]
             .into_iter()
-            .any(|names| names.contains(&(namespace.to_owned(), name.to_owned())))
+            .any(|names| contains(names, key))
             || own_slices.iter().any(|slice| is_excluded(&slice.metadata));
         let mut own_notes = Vec::new();
         match service_ports(service, (namespace, name), own_slices, options, &mut own_notes) {
@@ -135,10 +135,7 @@ fn check_halves(
     options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    let is_there = |&(namespace, name): &(&str, &str)| {
-        names.contains(&(namespace, name))
-            || cluster.unreadable.contains(&(namespace.to_owned(), name.to_owned()))
-    };
+    let is_there = |key: &(&str, &str)| names.contains(key) || contains(&cluster.unreadable, *key);
     let count = cluster.endpoint_slices.len();
     if !options.no_services_ok {
         if names.is_empty() && cluster.unreadable.is_empty() {
@@ -161,6 +158,10 @@ fn check_halves(
         ));
     }
     Ok(())
+}
+
+fn contains(names: &BTreeSet<(String, String)>, (namespace, name): (&str, &str)) -> bool {
+    names.contains(&(namespace.to_owned(), name.to_owned()))
 }
 
 fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a str> {

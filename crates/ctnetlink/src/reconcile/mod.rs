@@ -40,9 +40,10 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The first run makes one pass over the table per family (none for a family without frontends),
 /// filtered in the kernel to what could be stale. From then on the cost follows the change. A run
 /// looks only at frontends that are new, have vanished, have lost a backend, or have gone from no
-/// backend to some. It asks the kernel for what those frontends have in common; if there are none,
-/// it sends nothing. After any failure, after a node address was lost, and when
-/// [asked](Reconciler::look_at_everything), it looks at everything again.
+/// backend to some. It asks the kernel for what those frontends have in common. Without such
+/// a frontend it sends nothing. After any failure, after a node address was lost, at a
+/// [resync](Reconciler::resync) and when [asked](Reconciler::look_at_everything), it looks at
+/// everything again.
 ///
 /// Both families are walked at once, IPv6 in a thread that ends with the pass. Nothing is
 /// collected: memory does not depend on the size of the table, only on the size of the desired

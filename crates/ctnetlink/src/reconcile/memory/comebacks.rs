@@ -55,36 +55,29 @@ pub(crate) struct Comebacks {
 }
 
 impl Comebacks {
-    /// Takes note of a look: where it looked, and the groups of entries it deleted. `at_node` says of
-    /// which frontends the address is the node's own. `all`: these are all groups, none was too many.
+    /// Takes note of a look: where it looked, and the groups of entries it deleted. `can_give_up`
+    /// is [`Rules::can_give_up`]. `all`: these are all groups, none was too many.
     pub(crate) fn looked(
         &mut self,
         at: &Affected,
         removed: &[Removed],
         all: bool,
-        at_node: impl Fn(&Frontend) -> bool,
+        can_give_up: impl Fn(&Frontend) -> bool,
     ) {
         let again: BTreeSet<_> = removed.iter().map(|removed| removed.frontend).collect();
         self.looks.retain(|frontend, _| again.contains(frontend) || !all || !at.covers(frontend));
         for frontend in again {
             let groups = || removed.iter().filter(|removed| removed.frontend == frontend);
             let Some(first) = groups().next() else { continue };
-            let full = self.looks.len() >= MOST;
-            let looks = match self.looks.get_mut(&frontend) {
-                Some((looks, backend)) => {
-                    *looks += 1;
-                    *backend = first.backend;
-                    *looks
-                }
-                None if full => continue,
-                None => {
-                    self.looks.insert(frontend, (1, first.backend));
-                    1
-                }
-            };
+            if self.looks.len() >= MOST && !self.looks.contains_key(&frontend) {
+                continue;
+            }
+            let (looks, backend) = self.looks.entry(frontend).or_insert((0, first.backend));
+            *looks += 1;
+            *backend = first.backend;
             let untranslated = groups().all(|removed| removed.reason == Reason::NotTranslated);
-            if looks >= PATIENCE && untranslated && at_node(&frontend) && self.given_up.len() < MOST
-            {
+            let again_and_again = *looks >= PATIENCE && untranslated && can_give_up(&frontend);
+            if again_and_again && self.given_up.len() < MOST {
                 self.given_up.insert(frontend, first.backend);
                 self.looks.remove(&frontend);
             }

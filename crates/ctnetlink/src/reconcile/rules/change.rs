@@ -6,7 +6,6 @@ use super::cover::Cover;
 use super::{Backends, FamilyRules, Here, Rules};
 use crate::filter::Filter;
 use crate::model::tuple::Family;
-use crate::reconcile::desired::published::Published;
 use crate::reconcile::desired::service::Frontend;
 
 /// Where entries may have become stale that were not before: pure, and of constant size.
@@ -98,12 +97,7 @@ impl Rules {
                     && !then.kept_less_than(Some(now))
                     && (now.served, now.served_here) == (then.served, then.served_here)
             }
-            (None, None) => {
-                fn at<'a>(rules: &'a FamilyRules, f: &Frontend) -> Vec<&'a Published> {
-                    rules.published.iter().filter(|published| published.is_at(f)).collect()
-                }
-                at(now, frontend) == at(then, frontend)
-            }
+            (None, None) => now.published_at(frontend).eq(then.published_at(frontend)),
             _ => false,
         }
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Backends, FamilyRules, Judgement, Reason};
+use crate::reconcile::desired::published::Published;
 use crate::reconcile::desired::service::Frontend;
 use crate::reconcile::scope::Zones;
 
@@ -32,8 +33,12 @@ impl FamilyRules {
         }
     }
 
+    pub(super) fn published_at(&self, frontend: &Frontend) -> impl Iterator<Item = &Published> {
+        self.published.iter().filter(|published| published.is_at(frontend))
+    }
+
     pub(super) fn is_published(&self, frontend: &Frontend) -> bool {
-        self.published.iter().any(|published| published.is_at(frontend))
+        self.published_at(frontend).next().is_some()
     }
 
     fn at_frontend(&self, backends: &Backends, entry: &Entry, zones: &Zones) -> Judgement {
@@ -86,7 +91,7 @@ impl FamilyRules {
     /// A published port of a container decides. A port that is no longer published decides only
     /// that untranslated flows and flows to its container are stale.
     fn at_published_port(&self, entry: &Entry, zones: &Zones) -> Judgement {
-        let mut here = self.published.iter().filter(|p| p.is_at(&entry.frontend)).peekable();
+        let mut here = self.published_at(&entry.frontend).peekable();
         if here.peek().is_none() || self.unknown.contains(&entry.frontend) {
             return Judgement::Keep;
         }
