@@ -76,7 +76,7 @@ fn life_of_an_expectation() {
 
             let key = ExpectKey::tuple(expected);
             assert_eq!(ct.expectation(&key).unwrap().id, one.id);
-            assert_eq!(ct.expectation(&ExpectKey::master(expected)).unwrap().id, one.id);
+            assert_eq!(ct.expectation(&ExpectKey::master(master)).unwrap().id, one.id);
             assert_eq!(ct.expectation(&key.id(one.id.unwrap())).unwrap().tuple, expected);
             assert_eq!(errno(ct.expectation(&key.id(1))), libc::ENOENT);
             assert_eq!(errno(ct.delete_expectation(&key.id(1))), libc::ENOENT);

@@ -15,6 +15,7 @@ mod filter;
 mod handle;
 mod model;
 mod naive;
+mod names;
 mod never;
 mod operations;
 mod packets;

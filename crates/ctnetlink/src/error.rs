@@ -176,6 +176,19 @@ pub enum Error {
         source: DecodeError,
     },
 
+    /// The key names no entry. The kernel found another one by it, which was left alone: its lookup
+    /// compares a tuple with both directions of each entry, and ignores the id.
+    #[error(
+        "{operation}: no entry has this name (ENOENT, errno 2); the kernel offered another one \
+         instead, which was left alone: {found}"
+    )]
+    AnotherEntry {
+        /// What was attempted.
+        operation: Operation,
+        /// The other entry, as a line of text.
+        found: String,
+    },
+
     /// The operation was cancelled on request before it finished.
     #[error("{operation}: cancelled, so the result is incomplete")]
     Cancelled {
@@ -231,6 +244,9 @@ impl Clone for Error {
             Error::Decode { operation, source } => {
                 Error::Decode { operation: *operation, source: *source }
             }
+            Error::AnotherEntry { operation, found } => {
+                Error::AnotherEntry { operation: *operation, found: found.clone() }
+            }
             Error::HalfState { problem } => Error::HalfState { problem: problem.clone() },
             Error::Invalid(text) => Error::Invalid(text.clone()),
         }
@@ -266,6 +282,7 @@ impl Error {
         match self {
             Error::Kernel { errno, .. } | Error::NotSupported { errno, .. } => Some(*errno),
             Error::Io { source, .. } => source.raw_os_error(),
+            Error::AnotherEntry { .. } => Some(libc::ENOENT),
             Error::Overrun { .. } => Some(libc::ENOBUFS),
             Error::NoAnswer { .. } => Some(libc::ETIMEDOUT),
             Error::DumpInterrupted => Some(libc::EINTR),
@@ -500,6 +517,7 @@ mod tests {
             Error::Truncated { operation, length: 9, capacity: 8 },
             Error::DumpInterrupted,
             Error::Cancelled { operation },
+            Error::AnotherEntry { operation, found: "udp".into() },
             Error::NoAnswer { operation, seconds: 5 },
             Error::decode(operation, DecodeError::new("cut", 3)),
             Error::Invalid("no".into()),

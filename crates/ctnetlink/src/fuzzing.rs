@@ -39,5 +39,5 @@ pub fn filter_requests(expression: &Filter) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
 
 /// The request that would create an entry.
 pub fn create_request(new: &NewEntry) -> Option<Vec<u8>> {
-    entry::create(new, false).ok()
+    entry::create(new).ok()
 }

@@ -1,16 +1,23 @@
 //! Operations on entries, many to a datagram, each with its own outcome.
 
+use super::{named, owned, stats};
 use crate::error::{Error, Operation, Result};
 use crate::model::flow::Flow;
 use crate::model::key::Key;
 use crate::model::new_entry::{Change, NewEntry};
-use crate::request::{self, entry};
+use crate::request::entry::{self, Update};
+use crate::request;
 use crate::transport::answer::Answer;
 use crate::transport::command::Command;
+use crate::wire::Message;
 
 /// Requests per datagram. An error reply is charged 832 bytes of receive buffer, so the default
 /// buffer of 212992 bytes holds 256 of them; more requests per datagram gain nothing.
 pub(crate) const LIMIT: usize = 200;
+
+/// Lookups per datagram: each is answered with a whole entry, and all answers have to fit the
+/// receive buffer.
+pub(crate) const LOOKUPS: usize = 64;
 
 /// The outcome of one operation of a [`Batch`].
 ///
@@ -84,27 +91,36 @@ impl Outcome {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    datagram: Vec<u8>,
+    /// Finished requests, one after the other.
+    requests: Vec<u8>,
     items: Vec<Item>,
 }
 
+/// One operation, in the order in which it was added.
 #[derive(Debug, Clone)]
 struct Item {
-    /// Where the request starts in the datagram.
+    /// Where its bytes start in the collected requests; it may have none.
     start: usize,
-    after_loss: AfterLoss,
+    kind: Kind,
 }
 
-/// How to find out the result of a request whose answer was lost.
 #[derive(Debug, Clone)]
-enum AfterLoss {
-    /// A delete of exactly one dumped entry: it can be repeated, as long as nothing in the datagram
-    /// can have brought the entry back.
-    Repeat,
-    /// A delete by key: a get with the same attributes shows whether the entry is there.
-    GetSame,
-    /// A request that shows whether the entry is there.
-    Get(Vec<u8>),
+enum Kind {
+    /// A finished delete of exactly one dumped entry.
+    Delete,
+    /// A finished exclusive creation of the entry with this name.
+    Create(Key),
+    /// What has to look at an entry first.
+    Looking(Box<Looking>),
+}
+
+#[derive(Debug, Clone)]
+enum Looking {
+    Update(Key, Update),
+    Delete(Key),
+    /// A creation whose master is to be looked at.
+    CreateChild(NewEntry),
+    CreateOrUpdate(NewEntry),
 }
 
 impl Batch {
@@ -130,32 +146,38 @@ impl Batch {
     ///
     /// What cannot be expressed as a request. Nothing is added then.
     pub fn create(&mut self, new: &NewEntry) -> Result<()> {
-        self.add_creation(new, false)
+        let request = entry::create(new)?;
+        match new.master_key() {
+            Some(_) => self.add(Kind::Looking(Box::new(Looking::CreateChild(new.clone())))),
+            None => {
+                self.add(Kind::Create(new.key()));
+                self.requests.extend(request);
+            }
+        }
+        Ok(())
     }
 
-    /// Adds an operation that creates an entry, or updates the one with its original tuple.
+    /// Adds an operation that creates an entry, or updates the one with its original tuple, as
+    /// [`Conntrack::create_or_update`](crate::Conntrack::create_or_update) does.
     ///
     /// # Errors
     ///
     /// As [`create`](Batch::create).
     pub fn create_or_update(&mut self, new: &NewEntry) -> Result<()> {
-        self.add_creation(new, true)
-    }
-
-    fn add_creation(&mut self, new: &NewEntry, or_update: bool) -> Result<()> {
-        let request = entry::create(new, or_update)?;
-        let key = Key { zone: new.zone, ..Key::orig(new.orig) };
-        self.add(request, AfterLoss::Get(entry::get(&key)?));
+        entry::create(new)?;
+        self.add(Kind::Looking(Box::new(Looking::CreateOrUpdate(new.clone()))));
         Ok(())
     }
 
-    /// Adds an operation that updates an entry.
+    /// Adds an operation that updates an entry, as [`Conntrack::update`](crate::Conntrack::update)
+    /// does.
     ///
     /// # Errors
     ///
     /// As [`create`](Batch::create).
     pub fn update(&mut self, key: &Key, change: &Change) -> Result<()> {
-        self.add(entry::update(key, change)?, AfterLoss::Get(entry::get(key)?));
+        entry::get(key)?;
+        self.add(Kind::Looking(Box::new(Looking::Update(*key, Update::of(change)?))));
         Ok(())
     }
 
@@ -166,25 +188,26 @@ impl Batch {
     ///
     /// An entry without an id, which cannot be distinguished from its successor.
     pub fn delete<B: AsRef<[u8]>>(&mut self, flow: &Flow<B>) -> Result<()> {
-        let start = self.datagram.len();
-        entry::append_delete(&mut self.datagram, flow)?;
-        self.items.push(Item { start, after_loss: AfterLoss::Repeat });
+        let start = self.requests.len();
+        entry::append_delete(&mut self.requests, flow)?;
+        self.items.push(Item { start, kind: Kind::Delete });
         Ok(())
     }
 
-    /// Adds an operation that deletes the entry that has this key when the batch runs.
+    /// Adds an operation that deletes the entry that has this key when the batch runs, as
+    /// [`Conntrack::delete_key`](crate::Conntrack::delete_key) does.
     ///
     /// # Errors
     ///
     /// As [`create`](Batch::create).
     pub fn delete_key(&mut self, key: &Key) -> Result<()> {
-        self.add(entry::delete(key)?, AfterLoss::GetSame);
+        entry::get(key)?;
+        self.add(Kind::Looking(Box::new(Looking::Delete(*key))));
         Ok(())
     }
 
-    fn add(&mut self, request: Vec<u8>, after_loss: AfterLoss) {
-        self.items.push(Item { start: self.datagram.len(), after_loss });
-        self.datagram.extend(request);
+    fn add(&mut self, kind: Kind) {
+        self.items.push(Item { start: self.requests.len(), kind });
     }
 
     /// Whether enough for one datagram has been collected.
@@ -192,8 +215,12 @@ impl Batch {
         self.items.len() >= LIMIT
     }
 
-    /// Sends everything and hands over one outcome per operation, in order. The batch is empty
+    /// Runs everything and hands over one outcome per operation, in order. The batch is empty
     /// afterwards, even after an error.
+    ///
+    /// Finished requests are sent [`LIMIT`] to a datagram. Operations that name an entry by a key
+    /// look at it when all before them are done: those in a row are looked up together, in one
+    /// datagram, because none of them can bring an entry that another one names.
     ///
     /// # Errors
     ///
@@ -205,31 +232,171 @@ impl Batch {
         command: &mut Command,
         mut each: impl FnMut(Outcome),
     ) -> Result<()> {
-        let mut datagram = std::mem::take(&mut self.datagram);
+        let mut requests = std::mem::take(&mut self.requests);
         let items = std::mem::take(&mut self.items);
+        let mut rest = items.as_slice();
+        let mut broken: Option<Error> = None;
         let mut outcomes = Vec::with_capacity(items.len().min(LIMIT));
-        let mut broken = None;
-        for (nth, chunk) in items.chunks(LIMIT).enumerate() {
+        while !rest.is_empty() {
+            let (together, after) = rest.split_at(run_length(rest));
             if broken.is_none() {
-                let first = chunk.first().map_or(0, |item| item.start);
-                let next = items.get((nth + 1) * LIMIT).map_or(datagram.len(), |item| item.start);
-                match send(command, &mut datagram[first..next], chunk, &mut outcomes) {
+                let first = together.first().map_or(0, |item| item.start);
+                let end = after.first().map_or(requests.len(), |item| item.start);
+                let bytes = &mut requests[first..end];
+                match run(command, bytes, together, &mut outcomes) {
                     Ok(()) => {}
-                    Err(error) if nth == 0 => return Err(error),
+                    Err(error) if rest.len() == items.len() => return Err(error),
                     // Earlier datagrams were executed, which an error alone would hide.
                     Err(error) => broken = Some(error),
                 }
             }
             match &broken {
                 None => outcomes.drain(..).for_each(|o| each(o.unwrap_or(Outcome::Done))),
-                Some(error) => chunk.iter().for_each(|_| each(Outcome::Failed(error.clone()))),
+                Some(error) => together.iter().for_each(|_| each(Outcome::Failed(error.clone()))),
             }
+            rest = after;
         }
         // Keeps the allocation for the next use.
-        datagram.clear();
-        self.datagram = datagram;
+        requests.clear();
+        self.requests = requests;
         Ok(())
     }
+}
+
+/// How many of the first items can run together.
+fn run_length(items: &[Item]) -> usize {
+    let alike = |is: fn(&Kind) -> bool, limit: usize| {
+        items.iter().take(limit).take_while(|item| is(&item.kind)).count()
+    };
+    match items.first().map(|item| &item.kind) {
+        None => 0,
+        Some(Kind::Delete | Kind::Create(_)) => {
+            alike(|kind| !matches!(kind, Kind::Looking(_)), LIMIT)
+        }
+        Some(kind) if kind.key().is_some() => alike(|kind| kind.key().is_some(), LOOKUPS),
+        // Whether it creates depends on what it sees, so nothing runs beside it.
+        Some(Kind::Looking(_)) => 1,
+    }
+}
+
+impl Kind {
+    /// The name of the entry it looks up, updates or deletes, if that is all it does.
+    fn key(&self) -> Option<&Key> {
+        match self {
+            Kind::Looking(looking) => match &**looking {
+                Looking::Update(key, _) | Looking::Delete(key) => Some(key),
+                Looking::CreateChild(_) | Looking::CreateOrUpdate(_) => None,
+            },
+            Kind::Delete | Kind::Create(_) => None,
+        }
+    }
+}
+
+/// Runs items that can run together.
+fn run(
+    command: &mut Command,
+    bytes: &mut [u8],
+    items: &[Item],
+    outcomes: &mut Vec<Option<Outcome>>,
+) -> Result<()> {
+    const BATCH: Operation = Operation::Batch;
+    let base = items.first().map_or(0, |item| item.start);
+    if let [Item { kind: Kind::Looking(looking), .. }] = items {
+        let act = Command::act;
+        let result = match &**looking {
+            Looking::Update(key, update) => named::update(command, BATCH, key, update, act),
+            Looking::Delete(key) => named::delete(command, BATCH, key, act),
+            Looking::CreateChild(new) => named::create(command, BATCH, new, act),
+            Looking::CreateOrUpdate(new) => named::create_or_update(command, BATCH, new, act),
+        };
+        return alone(command, result, outcomes);
+    }
+    if let Some(Kind::Delete | Kind::Create(_)) = items.first().map(|item| &item.kind) {
+        let request = |item: &Item| Request {
+            start: item.start - base,
+            after_loss: match item.kind {
+                Kind::Create(key) => AfterLoss::LookUp(key),
+                Kind::Delete | Kind::Looking(_) => AfterLoss::Repeat,
+            },
+        };
+        let requests: Vec<_> = items.iter().map(request).collect();
+        return send(command, bytes, &requests, outcomes);
+    }
+    looked_up(command, items, outcomes)
+}
+
+/// The outcome of an operation that ran alone. A lack of privilege is an error of the whole.
+fn alone(
+    command: &mut Command,
+    result: Result<()>,
+    outcomes: &mut Vec<Option<Outcome>>,
+) -> Result<()> {
+    let outcome = result.map_or_else(failed, |()| Outcome::Done);
+    if let Some(refusal) = outcome.error().filter(|error| is_refusal(command, error)) {
+        return Err(refusal.clone());
+    }
+    outcomes.clear();
+    outcomes.push(Some(outcome));
+    Ok(())
+}
+
+/// Looks up the entries that the keys name, all in one datagram, and acts on those that are there.
+fn looked_up(
+    command: &mut Command,
+    items: &[Item],
+    outcomes: &mut Vec<Option<Outcome>>,
+) -> Result<()> {
+    let keys: Vec<&Key> = items.iter().filter_map(|item| item.kind.key()).collect();
+    let found = named::find_many(command, Operation::Batch, &keys)?;
+    let (mut bytes, mut requests, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    let mut all: Vec<Option<Outcome>> = Vec::with_capacity(items.len());
+    for (at, (item, found)) in items.iter().zip(found).enumerate() {
+        let start = bytes.len();
+        let added = found.and_then(|flow| match &item.kind {
+            Kind::Looking(looking) => match &**looking {
+                Looking::Update(key, update) => {
+                    entry::append_update(&mut bytes, &flow, update)?;
+                    Ok(AfterLoss::LookUp(*key))
+                }
+                _ => entry::append_delete(&mut bytes, &flow).map(|()| AfterLoss::Repeat),
+            },
+            Kind::Delete | Kind::Create(_) => Ok(AfterLoss::Repeat),
+        });
+        all.push(match added {
+            Ok(after_loss) => {
+                requests.push(Request { start, after_loss });
+                places.push(at);
+                None
+            }
+            Err(error) => Some(failed(error)),
+        });
+    }
+    if !requests.is_empty() {
+        send(command, &mut bytes, &requests, outcomes)?;
+        for (at, outcome) in places.into_iter().zip(outcomes.drain(..)) {
+            all[at] = outcome;
+        }
+    }
+    *outcomes = all;
+    Ok(())
+}
+
+/// A finished request in a datagram.
+#[derive(Debug)]
+struct Request {
+    /// Where it starts in the datagram.
+    start: usize,
+    after_loss: AfterLoss,
+}
+
+/// How to find out the result of a request whose answer was lost.
+#[derive(Debug)]
+enum AfterLoss {
+    /// A delete of exactly one entry: it can be repeated, as long as nothing in the datagram can
+    /// have brought the entry back.
+    Repeat,
+    /// Looking for the entry with this name shows whether it is there.
+    LookUp(Key),
 }
 
 /// Sends one datagram. Requests without an answer have succeeded, unless answers were lost.
@@ -240,19 +407,18 @@ impl Batch {
 fn send(
     command: &mut Command,
     datagram: &mut [u8],
-    items: &[Item],
+    requests: &[Request],
     outcomes: &mut Vec<Option<Outcome>>,
 ) -> Result<()> {
-    let base = items.first().map_or(0, |item| item.start);
-    let count = items.len();
+    let count = requests.len();
     outcomes.clear();
     outcomes.resize(count, None);
 
     // Only failures are answered, but the last request always is: its answer proves that all
     // requests before it were executed, because the kernel processes a datagram in order.
     let first_sequence = command.reserve(count);
-    for (at, (sequence, item)) in (first_sequence..).zip(items).enumerate() {
-        request::seal(&mut datagram[item.start - base..], sequence, at + 1 == count);
+    for (at, (sequence, item)) in (first_sequence..).zip(requests).enumerate() {
+        request::seal(&mut datagram[item.start..], sequence, at + 1 == count);
     }
     command.send(Operation::Batch, datagram)?;
     let drained = command.drain(Operation::Batch, |sequence, answer| {
@@ -262,65 +428,87 @@ fn send(
         }
         Ok(())
     });
-    if let Some(refusal) = refused_as_a_whole(outcomes) {
-        return Err(refusal.clone());
+    if let Some(refusal) = refused_as_a_whole(outcomes).cloned()
+        && (outcomes.len() > 1 || is_refusal(command, &refusal))
+    {
+        return Err(refusal);
     }
     // Answers are missing after an overrun, or after an answer that cannot be read, because others
     // may have followed it.
     let complete = matches!(drained, Ok(false)) && outcomes.last().is_none_or(Option::is_some);
     if !complete {
-        ask_again(command, datagram, items, outcomes);
+        ask_again(command, datagram, requests, outcomes);
     }
     Ok(())
 }
 
 /// A datagram is refused as a whole with one `EPERM`, under the number of its first request; the
 /// rest is discarded without an answer. If the datagram had been executed, the last request would
-/// have been answered.
+/// have been answered. A datagram of one request can be refused so, or its request can
+/// ([`is_refusal`] tells).
 fn refused_as_a_whole(outcomes: &[Option<Outcome>]) -> Option<&Error> {
     let error = outcomes.first()?.as_ref()?.error()?;
     let rest_unanswered = outcomes.iter().skip(1).all(Option::is_none);
     (rest_unanswered && error.raw_os_error() == Some(libc::EPERM)).then_some(error)
 }
 
+/// Whether an `EPERM` means that nothing may be done here at all. An entry alone can be refused so,
+/// too (`FIXED_TIMEOUT`); then a request that everybody may send who may send any succeeds.
+fn is_refusal(command: &mut Command, error: &Error) -> bool {
+    let denied = |error: &Error| error.raw_os_error() == Some(libc::EPERM);
+    denied(error)
+        && stats::totals(command).err().is_some_and(|error| denied(&error))
+}
+
 /// Requests without an answer were executed with an unknown result.
 ///
-/// If the datagram holds only deletes of dumped entries, they are repeated, one by one. Anything
+/// If the datagram holds only deletes of exact entries, they are repeated, one by one. Anything
 /// else is never repeated, because a later request of the datagram may have undone it or built on
 /// it: the entry is looked up instead.
 fn ask_again(
     command: &mut Command,
     datagram: &mut [u8],
-    items: &[Item],
+    requests: &[Request],
     outcomes: &mut [Option<Outcome>],
 ) {
-    let base = items.first().map_or(0, |item| item.start);
     let length = datagram.len();
-    let only_deletes = items.iter().all(|item| matches!(item.after_loss, AfterLoss::Repeat));
-    let ends = items.iter().skip(1).map(|item| item.start - base).chain([length]);
-    for ((item, end), slot) in items.iter().zip(ends).zip(outcomes) {
+    let only_deletes = requests.iter().all(|item| matches!(item.after_loss, AfterLoss::Repeat));
+    let ends = requests.iter().skip(1).map(|item| item.start).chain([length]);
+    for ((item, end), slot) in requests.iter().zip(ends).zip(outcomes) {
         if slot.is_some() {
             continue;
         }
-        let own = &mut datagram[item.start - base..end];
-        let request = match &item.after_loss {
-            AfterLoss::Repeat if only_deletes => own.to_vec(),
-            AfterLoss::Repeat | AfterLoss::GetSame => {
-                entry::make_get(own);
-                own.to_vec()
+        let own = &mut datagram[item.start..end];
+        *slot = Some(match &item.after_loss {
+            AfterLoss::Repeat if only_deletes => {
+                let repeated = command.act(Operation::Batch, own.to_vec());
+                repeated.map_or_else(failed, |()| Outcome::Done)
             }
-            AfterLoss::Get(request) => request.clone(),
-        };
-        *slot = Some(second_answer(command.act(Operation::Batch, request), only_deletes));
+            AfterLoss::Repeat => {
+                entry::make_get(own);
+                unknown(exists(command, own))
+            }
+            AfterLoss::LookUp(key) => {
+                unknown(named::find(command, Operation::Batch, key).map(|_| true))
+            }
+        });
     }
 }
 
-/// The outcome according to the answer to the repeated request, or to the lookup of the entry.
-fn second_answer(answer: Result<()>, repeated: bool) -> Outcome {
-    match answer.map_or_else(failed, |()| Outcome::Done) {
-        Outcome::Done if !repeated => Outcome::Unknown { exists: true },
-        Outcome::NotFound if !repeated => Outcome::Unknown { exists: false },
-        outcome => outcome,
+/// Whether the entry that a finished get pins is there.
+fn exists(command: &mut Command, get: &[u8]) -> Result<bool> {
+    let operation = Operation::Batch;
+    let read = |message: &Message<'_>| owned(operation, message);
+    let flow = command.fetch(operation, get.to_vec(), read)?;
+    Ok(entry::is_about(get, &flow))
+}
+
+/// The outcome of a request whose answer was lost, according to a look at the entry.
+fn unknown(exists: Result<bool>) -> Outcome {
+    match exists {
+        Ok(exists) => Outcome::Unknown { exists },
+        Err(error) if error.is_not_found() => Outcome::Unknown { exists: false },
+        Err(error) => Outcome::Failed(error),
     }
 }
 
@@ -361,18 +549,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_second_answer_tells() {
+    fn what_a_look_at_the_entry_tells() {
         let error = |errno| Err(Error::kernel(Operation::Batch, errno));
-        let unknown = |outcome| match outcome {
+        let exists = |outcome| match outcome {
             Outcome::Unknown { exists } => Some(exists),
             _ => None,
         };
-        assert_eq!(unknown(second_answer(Ok(()), false)), Some(true));
-        assert_eq!(unknown(second_answer(error(libc::ENOENT), false)), Some(false));
-        assert!(second_answer(error(libc::EPERM), false).error().is_some());
-        assert!(second_answer(Ok(()), true).is_done());
-        assert!(second_answer(error(libc::ENOENT), true).is_not_found());
-        let lost = second_answer(Err(Error::Overrun { operation: Operation::Batch }), true);
+        assert_eq!(exists(unknown(Ok(true))), Some(true));
+        assert_eq!(exists(unknown(Ok(false))), Some(false));
+        assert_eq!(exists(unknown(error(libc::ENOENT))), Some(false));
+        assert!(unknown(error(libc::EPERM)).error().is_some());
+        let lost = unknown(Err(Error::Overrun { operation: Operation::Batch }));
         assert!(lost.error().is_some_and(Error::is_incomplete));
     }
 }

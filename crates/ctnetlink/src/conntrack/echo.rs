@@ -1,11 +1,13 @@
 //! Operations whose effect the kernel reports (`NLM_F_ECHO`).
 
-use super::{Conntrack, owned, pinned_delete};
+use super::{Conntrack, named, owned};
 use crate::error::{Operation, Result};
 use crate::model::flow::Flow;
 use crate::model::key::Key;
 use crate::model::new_entry::{Change, NewEntry};
-use crate::request::{self, entry};
+use crate::request::entry::{self, Update};
+use crate::request;
+use crate::transport::command::Command;
 
 /// What an operation touched, if the kernel reported it.
 ///
@@ -69,7 +71,7 @@ impl Echoing<'_> {
     ///
     /// `EEXIST` if either tuple collides with an entry of the zone; `ENOMEM` if the table is full.
     pub fn create(&self, new: &NewEntry) -> Result<Echo> {
-        self.act(Operation::Create, entry::create(new, false)?)
+        self.0.ask(|command| named::create(command, Operation::Create, new, act))
     }
 
     /// Like [`Conntrack::create_or_update`], but returns the entry it touched.
@@ -78,7 +80,7 @@ impl Echoing<'_> {
     ///
     /// Those of [`Conntrack::create`] and [`Conntrack::update`].
     pub fn create_or_update(&self, new: &NewEntry) -> Result<Echo> {
-        self.act(Operation::Create, entry::create(new, true)?)
+        self.0.ask(|command| named::create_or_update(command, Operation::Create, new, act))
     }
 
     /// Like [`Conntrack::update`], but returns the entry it touched.
@@ -87,7 +89,8 @@ impl Echoing<'_> {
     ///
     /// Those of [`Conntrack::update`].
     pub fn update(&self, key: &Key, change: &Change) -> Result<Echo> {
-        self.act(Operation::Update, entry::update(key, change)?)
+        let update = Update::of(change)?;
+        self.0.ask(|command| named::update(command, Operation::Update, key, &update, act))
     }
 
     /// Like [`Conntrack::delete`], but returns the entry it touched.
@@ -96,7 +99,8 @@ impl Echoing<'_> {
     ///
     /// [`is_not_found`](crate::Error::is_not_found) if it was already gone (or replaced).
     pub fn delete<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> Result<Echo> {
-        self.act(Operation::Delete, pinned_delete(flow)?)
+        let request = entry::delete(flow)?;
+        self.0.ask(|command| act(command, Operation::Delete, request))
     }
 
     /// Like [`Conntrack::delete_key`], but returns the entry it touched.
@@ -105,18 +109,17 @@ impl Echoing<'_> {
     ///
     /// [`is_not_found`](crate::Error::is_not_found), even if only the id differs from the key's.
     pub fn delete_key(&self, key: &Key) -> Result<Echo> {
-        self.act(Operation::Delete, entry::delete(key)?)
+        self.0.ask(|command| named::delete(command, Operation::Delete, key, act))
     }
+}
 
-    fn act(&self, operation: Operation, mut request: Vec<u8>) -> Result<Echo> {
-        request::ask_for_echo(&mut request);
-        let mut echo = Echo::NotReported;
-        self.0.ask(|command| {
-            command.request(operation, request, |message| {
-                echo = Echo::Reported(owned(operation, message)?);
-                Ok(())
-            })
-        })?;
-        Ok(echo)
-    }
+/// Sends a request and waits for the entry it touched.
+fn act(command: &mut Command, operation: Operation, mut request: Vec<u8>) -> Result<Echo> {
+    request::ask_for_echo(&mut request);
+    let mut echo = Echo::NotReported;
+    command.request(operation, request, |message| {
+        echo = Echo::Reported(owned(operation, message)?);
+        Ok(())
+    })?;
+    Ok(echo)
 }

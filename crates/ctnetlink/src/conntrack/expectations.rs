@@ -1,11 +1,13 @@
 //! The handle's operations on expectations.
 
-use super::Conntrack;
+use super::{Conntrack, named};
 use super::stats::{self, ExpectStats};
 use crate::error::{Error, Operation, Result};
-use crate::model::expectation::{ExpectKey, Expectation, NewExpectation};
+use crate::model::expectation::{ExpectKey, Expectation, Named, NewExpectation};
 use crate::model::key::Key;
+use crate::model::tuple::Tuple;
 use crate::request::expect as request;
+use crate::transport::command::Command;
 use crate::wire::Message;
 
 /// Expectations: connections a helper has announced. They need `nf_conntrack_netlink`, like
@@ -21,13 +23,18 @@ impl Conntrack {
     }
 
     /// The expectations of one entry, their master. The list is empty for an entry without a
-    /// helper. The kernel does not compare the key's id.
+    /// helper.
     ///
     /// # Errors
     ///
     /// [`is_not_found`](crate::Error::is_not_found) if there is no such entry.
     pub fn expectations_of(&self, master: &Key) -> Result<Vec<Expectation>> {
-        self.list(request::dump(Some(master))?)
+        // The kernel looks for the master in both directions (nf_conntrack_find_get).
+        let master = self.ask(|command| named::find(command, Operation::Expect, master))?;
+        let name = Key { zone: master.zone_of_both(), ..Key::reply(*master.reply()) };
+        let mut all = self.list(request::dump(Some(&name))?)?;
+        all.retain(|one| one.master.is_same_but_zone(master.orig()));
+        Ok(all)
     }
 
     /// Collects a dump of expectations. If the master has no helper, it has no expectations, and
@@ -50,8 +57,16 @@ impl Conntrack {
     ///
     /// [`is_not_found`](crate::Error::is_not_found), even if only the id differs from the key's.
     pub fn expectation(&self, key: &ExpectKey) -> Result<Expectation> {
-        let request = request::get(key)?;
-        self.ask(|command| command.fetch(Operation::Expect, request, parse))
+        match key.named {
+            Named::Expected(tuple) => self.ask(|command| find(command, key, tuple)),
+            // The kernel takes the tuple of a master for that of the expectation
+            // (ctnetlink_get_expect), so the master's list is read instead.
+            Named::OfMaster(orig) => {
+                let all = self.expectations_of(&Key { zone: key.zone, ..Key::orig(orig) })?;
+                let found = all.into_iter().find(|one| key.id.is_none() || key.id == one.id);
+                found.ok_or(Error::kernel(Operation::Expect, libc::ENOENT))
+            }
+        }
     }
 
     /// Creates an expectation.
@@ -61,34 +76,59 @@ impl Conntrack {
     /// `EEXIST` if it exists already; `ENOENT` if the master does not exist; `EOPNOTSUPP` if it has
     /// no helper; `EINVAL` for a class or function the kernel does not know.
     pub fn create_expectation(&self, new: &NewExpectation) -> Result<()> {
-        self.act(Operation::Expect, request::create(new, false)?)
+        let request = request::create(new, false)?;
+        self.ask(|command| {
+            find_master(command, new)?;
+            command.act(Operation::Expect, request)
+        })
     }
 
-    /// Creates an expectation, or sets the timeout of the one that exists.
+    /// Creates an expectation, or sets the timeout of the one that exists with the same tuple.
+    ///
+    /// The kernel does not compare the id in an update: an expectation that took the place of this
+    /// one in the meantime would get the timeout.
     ///
     /// # Errors
     ///
     /// As [`create_expectation`](Conntrack::create_expectation).
     pub fn create_or_update_expectation(&self, new: &NewExpectation) -> Result<()> {
-        self.act(Operation::Expect, request::create(new, true)?)
+        let (create, update) = (request::create(new, false)?, request::create(new, true)?);
+        self.ask(|command| {
+            find_master(command, new)?;
+            // The kernel's own choice would update one that covers the tuple by its mask
+            // (__nf_ct_expect_find).
+            let exists = match command.act(Operation::Expect, create) {
+                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => error,
+                result => return result,
+            };
+            let key = ExpectKey { zone: new.zone, ..ExpectKey::tuple(new.tuple) };
+            match find(command, &key, new.tuple) {
+                Err(Error::AnotherEntry { .. }) => Err(exists),
+                Err(error) => Err(error),
+                Ok(_) => command.act(Operation::Expect, update),
+            }
+        })
     }
 
-    /// Deletes an expectation by its tuple.
+    /// Deletes an expectation by its tuple: the one that expects this tuple, not one that covers it
+    /// by its mask. It is fetched, compared, and then deleted by its id.
     ///
     /// # Errors
     ///
     /// [`is_not_found`](crate::Error::is_not_found), even if only the id differs from the key's; a
-    /// key [by its master](ExpectKey::master), because the kernel deletes by the expected tuple
-    /// only.
+    /// key [by its master](ExpectKey::master), which can name several.
     pub fn delete_expectation(&self, key: &ExpectKey) -> Result<()> {
-        if key.by_master {
+        let Named::Expected(tuple) = key.named else {
             return Err(Error::Invalid(
-                "expectation: the kernel deletes by the expected tuple only; a delete by master \
-                 would remove every expectation"
+                "expectation: a master can have several: name the one to be deleted by its own tuple"
                     .into(),
             ));
-        }
-        self.act(Operation::Expect, request::delete(key)?)
+        };
+        self.ask(|command| {
+            let found = find(command, key, tuple)?;
+            let pinned = ExpectKey { id: found.id, ..*key };
+            command.act(Operation::Expect, request::delete(&pinned, tuple)?)
+        })
     }
 
     /// Deletes **every** expectation of one helper, by its name.
@@ -121,6 +161,26 @@ impl Conntrack {
     pub fn expect_stats_per_cpu(&self) -> Result<Vec<ExpectStats>> {
         self.ask(stats::expect_per_cpu)
     }
+}
+
+/// Fetches the expectation with this tuple. The kernel would also find one that covers the tuple by
+/// its mask, and a delete would remove that one.
+fn find(command: &mut Command, key: &ExpectKey, tuple: Tuple) -> Result<Expectation> {
+    let found = command.fetch(Operation::Expect, request::get(key, tuple)?, parse)?;
+    if !found.tuple.is_same_but_zone(&tuple) {
+        let Expectation { tuple, mask, .. } = found;
+        return Err(Error::AnotherEntry {
+            operation: Operation::Expect,
+            found: format!("{} {tuple} mask {mask}", tuple.protocol()),
+        });
+    }
+    Ok(found)
+}
+
+/// The kernel looks for the master in both directions.
+fn find_master(command: &mut Command, new: &NewExpectation) -> Result<()> {
+    let master = Key { zone: new.zone, ..Key::orig(new.master) };
+    named::find(command, Operation::Expect, &master).map(|_| ())
 }
 
 fn parse(message: &Message<'_>) -> Result<Expectation> {

@@ -5,6 +5,7 @@ pub(crate) mod delete_matching;
 pub(crate) mod dump;
 pub(crate) mod echo;
 mod expectations;
+mod named;
 pub(crate) mod stats;
 pub(crate) mod sweep;
 pub(crate) mod tally;
@@ -27,7 +28,7 @@ use crate::model::key::Key;
 use crate::model::new_entry::{Change, NewEntry};
 use crate::model::tuple::Family;
 use crate::probe;
-use crate::request::entry;
+use crate::request::entry::{self, Update};
 use crate::transport::command::Command;
 use crate::transport::namespace::Namespace;
 use crate::wire::Message;
@@ -236,11 +237,7 @@ impl Conntrack {
     /// # Ok(()) }
     /// ```
     pub fn get(&self, key: &Key) -> Result<Flow> {
-        self.fetch(Operation::Get, entry::get(key)?)
-    }
-
-    fn fetch(&self, operation: Operation, request: Vec<u8>) -> Result<Flow> {
-        self.ask(|command| command.fetch(operation, request, |message| owned(operation, message)))
+        self.ask(|command| named::find(command, Operation::Get, key))
     }
 
     /// Creates an entry.
@@ -250,20 +247,26 @@ impl Conntrack {
     /// `EEXIST` if either tuple collides with an entry of the zone, in either direction; `ENOMEM`
     /// if the table is full; `EBUSY`, `EOPNOTSUPP` and others, whose text says what to do.
     pub fn create(&self, new: &NewEntry) -> Result<()> {
-        self.act(Operation::Create, entry::create(new, false)?)
+        self.ask(|command| named::create(command, Operation::Create, new, Command::act))
     }
 
     /// Creates an entry, or updates the one that has its original tuple (and keeps its own reply
-    /// tuple).
+    /// tuple). An entry that has it as its *reply* tuple is in the way, and is left alone.
     ///
     /// # Errors
     ///
-    /// As [`create`](Conntrack::create) and [`update`](Conntrack::update).
+    /// As [`create`](Conntrack::create) and [`update`](Conntrack::update). `EOPNOTSUPP` if the
+    /// entry exists and NAT or a master is asked for, which only a creation can set.
     pub fn create_or_update(&self, new: &NewEntry) -> Result<()> {
-        self.act(Operation::Create, entry::create(new, true)?)
+        self.ask(|command| named::create_or_update(command, Operation::Create, new, Command::act))
     }
 
     /// Changes an entry.
+    ///
+    /// The entry is fetched, compared with the key, and then named by its own reply tuple and zone.
+    /// The kernel does not compare the id in an update. So an entry that took its place between the
+    /// two requests is changed instead, if one of its tuples is this reply tuple: for instance one
+    /// that the same client opened anew toward the same backend.
     ///
     /// # Errors
     ///
@@ -271,7 +274,8 @@ impl Conntrack {
     /// set; `ENOSPC` for labels if no rule uses labels; `EPERM` for the timeout of an entry with
     /// [`FIXED_TIMEOUT`](crate::Status::FIXED_TIMEOUT).
     pub fn update(&self, key: &Key, change: &Change) -> Result<()> {
-        self.act(Operation::Update, entry::update(key, change)?)
+        let update = Update::of(change)?;
+        self.ask(|command| named::update(command, Operation::Update, key, &update, Command::act))
     }
 
     /// Deletes exactly this entry, as it was dumped: by reply tuple, zone and id. What may have
@@ -284,17 +288,20 @@ impl Conntrack {
     ///
     /// [`is_not_found`](Error::is_not_found) if it was already gone (or replaced).
     pub fn delete<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> Result<()> {
-        self.act(Operation::Delete, pinned_delete(flow)?)
+        self.act(Operation::Delete, entry::delete(flow)?)
     }
 
     /// Deletes the entry that has this key now, which may not be the one you have seen. To delete
     /// exactly the entry you have seen, use [`delete`](Conntrack::delete).
     ///
+    /// The entry is fetched, compared with the key, and then deleted as
+    /// [`delete`](Conntrack::delete) does: no other entry can be deleted in its place.
+    ///
     /// # Errors
     ///
     /// [`is_not_found`](Error::is_not_found), even if only the id differs from the key's.
     pub fn delete_key(&self, key: &Key) -> Result<()> {
-        self.act(Operation::Delete, entry::delete(key)?)
+        self.ask(|command| named::delete(command, Operation::Delete, key, Command::act))
     }
 
     fn act(&self, operation: Operation, request: Vec<u8>) -> Result<()> {
@@ -474,12 +481,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn owned(operation: Operation, message: &Message<'_>) -> Result<Flow> {
     let flow = FlowRef::parse(message.payload);
     flow.map(|flow| flow.to_owned()).map_err(|source| Error::decode(operation, source))
-}
-
-fn pinned_delete<B: AsRef<[u8]>>(flow: &Flow<B>) -> Result<Vec<u8>> {
-    let mut request = Vec::new();
-    entry::append_delete(&mut request, flow)?;
-    Ok(request)
 }
 
 /// The result of [`Conntrack::delete_many`].

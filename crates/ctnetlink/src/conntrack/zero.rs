@@ -1,28 +1,40 @@
 //! Reading counters and setting them to zero in one step.
 
+use super::batch::LOOKUPS;
 use super::dump::{Dump, Source};
-use super::{Conntrack, owned};
+use super::{Conntrack, named, owned};
 use crate::error::{Error, Operation, Result};
 use crate::filter::Filter;
 use crate::model::flow::Flow;
 use crate::model::key::Key;
-use crate::request::{self, entry};
-use crate::transport::answer::Answer;
-
-/// Requests per datagram: each is answered with a whole entry, and all answers have to fit the
-/// receive buffer.
-const LIMIT: usize = 64;
+use crate::request::entry;
+use crate::wire::Message;
 
 /// Counters exist for entries created while `nf_conntrack_acct` was 1.
 impl Conntrack {
     /// Fetches one entry and zeroes its counters in one step, so that no packet goes uncounted in
     /// between.
     ///
+    /// The entry is fetched and compared with the key before that, and then named by its own reply
+    /// tuple and zone. The kernel does not compare the id here. If another entry took its place
+    /// between the two requests, that one was zeroed: it is not returned, and the error shows it
+    /// with its counters.
+    ///
     /// # Errors
     ///
     /// [`is_not_found`](Error::is_not_found).
     pub fn get_and_zero(&self, key: &Key) -> Result<Flow> {
-        self.fetch(Operation::Zero, entry::get_and_zero(key)?)
+        self.ask(|command| {
+            let meant = named::find(command, Operation::Zero, key)?;
+            let request = entry::get_and_zero(&meant)?;
+            let read = |message: &Message<'_>| owned(Operation::Zero, message);
+            let flow = command.fetch(Operation::Zero, request, read)?;
+            let mut strangers = Strangers::default();
+            if !key.names(&flow) {
+                strangers.add(&flow);
+            }
+            strangers.none().map(|()| flow)
+        })
     }
 
     /// Dumps the whole table, both families, and zeroes the counters of what was read.
@@ -64,7 +76,7 @@ impl Conntrack {
                 meant.push((*flow.orig(), flow.id()));
                 entry::append_zero(&mut datagram, flow)?;
             }
-            if starts.len() == LIMIT || (flow.is_none() && !starts.is_empty()) {
+            if starts.len() == LOOKUPS || (flow.is_none() && !starts.is_empty()) {
                 let (flows, result) = self.zero_batch(&mut datagram, &starts);
                 for (at, flow) in flows {
                     if meant[at] == (*flow.orig(), flow.id()) || filter.matches(&flow) {
@@ -93,46 +105,30 @@ impl Conntrack {
         datagram: &mut [u8],
         starts: &[usize],
     ) -> (Vec<(usize, Flow)>, Result<()>) {
-        let mut command = self.command();
-        let first = command.reserve(starts.len());
-        for (sequence, start) in (first..).zip(starts) {
-            request::seal(&mut datagram[*start..], sequence, false);
-        }
+        let asked = named::ask_many(&mut self.command(), Operation::Zero, datagram, starts);
+        let (answers, mut complete) = match asked {
+            Ok(asked) => asked,
+            Err(error) => return (Vec::new(), Err(error)),
+        };
         let mut flows = Vec::with_capacity(starts.len());
-        let mut result = Ok(());
-        let exchanged = command.exchange(Operation::Zero, datagram, |sequence, answer| {
-            let at = sequence.wrapping_sub(first) as usize;
-            if at >= starts.len() {
-                return Ok(());
+        let mut failed = Ok(());
+        for (at, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Some(Ok(flow)) => flows.push((at, flow)),
+                Some(Err(error)) if !error.is_not_found() => failed = failed.and(Err(error)),
+                Some(Err(_)) | None => {}
             }
-            let failed = match answer {
-                Answer::Data(message) => match owned(Operation::Zero, &message) {
-                    Ok(flow) => {
-                        flows.push((at, flow));
-                        return Ok(());
-                    }
-                    Err(error) => error,
-                },
-                Answer::Error(error) if !error.is_not_found() => error,
-                _ => return Ok(()),
-            };
-            if result.is_ok() {
-                result = Err(failed);
-            }
-            Ok(())
-        });
+        }
         // The counters in lost answers are zero now, and their values are gone. This has to be
         // reported.
-        let complete = match exchanged {
-            Ok(false) => result,
-            Ok(true) => result.and(Err(Error::Overrun { operation: Operation::Zero })),
-            Err(error) => Err(error),
-        };
+        if failed.is_err() {
+            complete = failed;
+        }
         (flows, complete)
     }
 }
 
-/// Entries that were zeroed although they do not match the filter.
+/// Entries that were zeroed although they were not meant.
 #[derive(Default)]
 struct Strangers {
     count: u64,
@@ -148,8 +144,8 @@ impl Strangers {
     fn none(self) -> Result<()> {
         match (self.count, self.first) {
             (count, Some(first)) => Err(Error::Invalid(format!(
-                "zero: {count} entries took the place of matching ones, with the same reply tuple, \
-                 and were zeroed although they do not match the filter; the first was: {first}"
+                "zero: {count} entries took the place of those that were meant, with the same reply \
+                 tuple, and were zeroed instead; the first was: {first}"
             ))),
             (_, None) => Ok(()),
         }

@@ -138,7 +138,8 @@ impl Criterion {
                 *zone
                     == match direction {
                         None => flow.zone(),
-                        Some(direction) => zone_of(flow, *direction),
+                        Some(Direction::Orig) => flow.orig_zone(),
+                        Some(Direction::Reply) => flow.reply_zone(),
                     }
             }
             Criterion::Label(bit) => flow.labels().is_some_and(|labels| labels.has(*bit)),
@@ -186,12 +187,6 @@ fn tuple<B: AsRef<[u8]>>(flow: &Flow<B>, direction: Direction) -> &Tuple {
         Direction::Orig => flow.orig(),
         Direction::Reply => flow.reply(),
     }
-}
-
-/// `nf_ct_zone_id`: if the zone applies only to the other direction, this one is in the default
-/// zone.
-fn zone_of<B: AsRef<[u8]>>(flow: &Flow<B>, direction: Direction) -> u16 {
-    flow.zone_of_both().or(tuple(flow, direction).zone()).unwrap_or(0)
 }
 
 impl Quantity {

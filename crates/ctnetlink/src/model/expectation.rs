@@ -182,22 +182,31 @@ impl NewExpectation {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpectKey {
-    pub(crate) tuple: Tuple,
-    pub(crate) by_master: bool,
+    pub(crate) named: Named,
     pub(crate) id: Option<u32>,
     pub(crate) zone: Option<u16>,
 }
 
+/// What an [`ExpectKey`] names an expectation by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// Its own tuple.
+    Expected(Tuple),
+    /// The original tuple of its master.
+    OfMaster(Tuple),
+}
+
 impl ExpectKey {
-    /// Names an expectation by the expected tuple.
+    /// Names an expectation by the tuple it expects. One that only covers the tuple by its mask is
+    /// another one.
     pub fn tuple(tuple: Tuple) -> ExpectKey {
-        ExpectKey { tuple, by_master: false, id: None, zone: None }
+        ExpectKey { named: Named::Expected(tuple), id: None, zone: None }
     }
 
-    /// Names an expectation by the original tuple of its master. The kernel accepts this only to
-    /// get one.
-    pub fn master(tuple: Tuple) -> ExpectKey {
-        ExpectKey { by_master: true, ..ExpectKey::tuple(tuple) }
+    /// Names the expectation of a master, by the master's original tuple. A master can have
+    /// several; the first one is meant. This can get one, but not delete it.
+    pub fn master(orig: Tuple) -> ExpectKey {
+        ExpectKey { named: Named::OfMaster(orig), ..ExpectKey::tuple(orig) }
     }
 
     /// Names the expectation only if it has this id; otherwise the answer is `ENOENT`.

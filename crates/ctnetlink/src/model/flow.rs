@@ -302,6 +302,18 @@ impl<B: AsRef<[u8]>> Flow<B> {
 
     /// The zone that applies to both directions; absent for the default zone.
     #[inline]
+    /// The zone of the original direction: 0, the default zone, if the entry's zone applies to the
+    /// reply direction only (`nf_ct_zone_id`).
+    pub(crate) fn orig_zone(&self) -> u16 {
+        self.zone_of_both().or(self.index.orig.zone()).unwrap_or(0)
+    }
+
+    /// The zone of the reply direction: 0 if the entry's zone applies to the original direction
+    /// only.
+    pub(crate) fn reply_zone(&self) -> u16 {
+        self.zone_of_both().or(self.index.reply.zone()).unwrap_or(0)
+    }
+
     pub(crate) fn zone_of_both(&self) -> Option<u16> {
         self.value(cta::ZONE).and_then(wire::be16)
     }

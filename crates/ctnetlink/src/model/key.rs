@@ -1,5 +1,6 @@
 //! The name of one entry: its tuple of one direction, with zone and id.
 
+use crate::model::flow::Flow;
 use crate::model::tuple::Tuple;
 
 /// The direction a key's tuple is given in.
@@ -9,10 +10,15 @@ pub(crate) enum KeyDirection {
     Reply,
 }
 
-/// Names one entry, by the complete tuple of either direction.
+/// Names one entry, by the complete tuple of one direction, with its zone and, if wanted, its id.
 ///
-/// A tuple is unique within a zone. The id narrows deletes only, and is not an incarnation
-/// number; to pin an entry to its *backend*, name it by its reply tuple.
+/// A tuple is unique within a zone. The id is not an incarnation number; to pin an entry to its
+/// *backend*, name it by its reply tuple.
+///
+/// The kernel would also take the entry whose *other* direction has the tuple: where both sides use
+/// the same port, as in SIP, NTP and WireGuard, that is the connection opened by the peer. Every
+/// operation of this crate that takes a key compares the entry with the key first, and answers
+/// [`is_not_found`](crate::Error::is_not_found) if it is another one.
 ///
 /// ```
 /// use ctnetlink::{Key, Protocol, Tuple};
@@ -47,10 +53,20 @@ impl Key {
         Key { zone: Some(zone), ..self }
     }
 
-    /// Names the entry only if it has this id. The kernel checks the id in deletes and ignores it
-    /// elsewhere.
+    /// Names the entry only if it has this id ([`Flow::id`](crate::Flow::id)).
     #[must_use]
     pub fn id(self, id: u32) -> Key {
         Key { id: Some(id), ..self }
+    }
+
+    /// Whether this is the entry that is meant.
+    pub(crate) fn names<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> bool {
+        let Key { direction, tuple, zone, id } = self;
+        let (its_tuple, its_zone) = match direction {
+            KeyDirection::Orig => (flow.orig(), flow.orig_zone()),
+            KeyDirection::Reply => (flow.reply(), flow.reply_zone()),
+        };
+        let zone = zone.or(tuple.zone()).unwrap_or(0);
+        tuple.is_same_but_zone(its_tuple) && zone == its_zone && (id.is_none() || *id == flow.id())
     }
 }

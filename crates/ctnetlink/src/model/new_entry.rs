@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::model::extension::{SeqAdj, SynProxy};
+use crate::model::key::Key;
 use crate::model::labels::Labels;
 use crate::model::protocol::ProtocolState;
 use crate::model::status::Status;
@@ -41,15 +42,30 @@ impl NatRange {
         NatRange::addresses(address, address)
     }
 
-    /// Any address from the first to the last.
+    /// Any address from the first to the last. A creation refuses ends in the wrong order.
     pub fn addresses(first: IpAddr, last: IpAddr) -> NatRange {
         NatRange { addresses: Some((first, last)), ports: None }
     }
 
-    /// Any port from the first to the last.
+    /// Any port from the first to the last. A creation refuses ends in the wrong order.
     #[must_use]
     pub fn ports(self, first: u16, last: u16) -> NatRange {
         NatRange { ports: Some((first, last)), ..self }
+    }
+
+    /// The kernel does not notice a range whose ends are reversed, and translates to an address or
+    /// port outside of it (`find_best_ips_proto`, `nf_nat_l4proto_unique_tuple`).
+    pub(crate) fn check(&self) -> Result<()> {
+        let reversed = |first: &dyn std::fmt::Display, last: &dyn std::fmt::Display| {
+            Err(Error::Invalid(format!(
+                "NAT range: {first} comes after {last}: give the lower end first"
+            )))
+        };
+        match (self.addresses, self.ports) {
+            (Some((first, last)), _) if first > last => reversed(&first, &last),
+            (_, Some((first, last))) if first > last => reversed(&first, &last),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -111,8 +127,8 @@ pub struct Change {
 /// The setters of both types, written once so that they cannot differ.
 macro_rules! setters {
     ($($path:ident)?) => {
-        /// Time to live, in whole seconds. Required for a creation; 0 makes the entry expire at
-        /// once.
+        /// Time to live. The kernel counts whole seconds; part of a second is rounded up.
+        /// Required for a creation; 0 makes the entry expire at once.
         #[must_use]
         pub fn timeout(mut self, timeout: Duration) -> Self {
             self$(.$path)?.timeout = Some(timeout);
@@ -251,6 +267,16 @@ impl NewEntry {
 
     setters!(change);
 
+    /// The name of the entry once it exists.
+    pub(crate) fn key(&self) -> Key {
+        Key { zone: self.zone, ..Key::orig(self.orig) }
+    }
+
+    /// The name of its master. The kernel looks for it in the zone of the new entry.
+    pub(crate) fn master_key(&self) -> Option<Key> {
+        Some(Key { zone: self.zone, ..Key::orig(self.master?) })
+    }
+
     pub(crate) fn family(&self) -> Result<Family> {
         let tuples = [Some(self.orig), self.reply, self.master];
         let families = tuples.into_iter().flatten().map(|tuple| tuple.family());
@@ -321,6 +347,24 @@ mod tests {
             (Change::new().labels(labels(&[1, 3])), true),
         ] {
             assert_eq!(change.check().is_ok(), ok, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_has_its_lower_end_first() {
+        let ip = |text: &str| text.parse().unwrap();
+        let any = NatRange::address(ip("10.0.0.9"));
+        for (range, ok) in [
+            (NatRange::none(), true),
+            (any, true),
+            (NatRange::addresses(ip("10.0.0.1"), ip("10.0.0.2")), true),
+            (NatRange::addresses(ip("10.0.0.2"), ip("10.0.0.1")), false),
+            (NatRange::addresses(ip("fd00::2"), ip("fd00::1")), false),
+            (any.ports(80, 80), true),
+            (any.ports(1024, 65535), true),
+            (any.ports(65535, 1024), false),
+        ] {
+            assert_eq!(range.check().is_ok(), ok, "{range:?}");
         }
     }
 

@@ -9,6 +9,13 @@ use crate::model::tuple::Family;
 use crate::uapi::{NFGENMSG_LEN, timeout as x};
 use crate::wire::Attributes;
 
+/// A timeout for the kernel, in its unit. Part of a second is rounded up, because 0 means something
+/// else: the entry expires at once. The kernel limits the maximum.
+pub(crate) fn whole_seconds(timeout: Duration) -> u32 {
+    let whole = timeout.as_secs().saturating_add(u64::from(timeout.subsec_nanos() > 0));
+    u32::try_from(whole).unwrap_or(u32::MAX)
+}
+
 /// Timeouts of one protocol by state. The states have the kernel's names.
 ///
 /// ```
@@ -86,7 +93,8 @@ impl Timeouts {
         self.protocol
     }
 
-    /// Sets the timeout of one state, whole seconds.
+    /// Sets the timeout of one state. The kernel counts whole seconds; part of a second is rounded
+    /// up.
     ///
     /// # Errors
     ///
@@ -99,7 +107,7 @@ impl Timeouts {
                 "timeout: {protocol} has no state {state:?}: expected one of \"{known}\""
             )));
         };
-        self.seconds.insert(number, u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX));
+        self.seconds.insert(number, whole_seconds(timeout));
         Ok(self)
     }
 
@@ -162,6 +170,14 @@ impl TimeoutPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn part_of_a_second_is_not_zero() {
+        for (milliseconds, seconds) in [(0, 0), (1, 1), (999, 1), (1000, 1), (1001, 2)] {
+            assert_eq!(whole_seconds(Duration::from_millis(milliseconds)), seconds);
+        }
+        assert_eq!(whole_seconds(Duration::MAX), u32::MAX);
+    }
 
     #[test]
     fn states_are_the_protocols_own() {

@@ -168,6 +168,11 @@ impl Tuple {
         })
     }
 
+    /// Whether the two differ in their zones at most.
+    pub(crate) fn is_same_but_zone(&self, other: &Tuple) -> bool {
+        *self == Tuple { zone: self.zone, ..*other }
+    }
+
     /// The family of both addresses; `None` if they differ.
     pub(crate) fn family(&self) -> Option<Family> {
         let family = Family::of(self.src);

@@ -18,7 +18,8 @@ use crate::model::new_entry::{Change, NewEntry};
 use crate::model::protocol::Protocol;
 use crate::model::status::Status;
 use crate::model::tuple::{Family, Icmp, Tuple};
-use crate::request::{entry, filter};
+use crate::request::entry::{self, Update};
+use crate::request::filter;
 use crate::transport::command::{Command, refusal};
 use crate::transport::socket::Socket;
 
@@ -120,7 +121,7 @@ impl Scratch {
         if self.zone != 0 {
             new = new.zone(self.zone);
         }
-        entry::create(&new, false)
+        entry::create(&new)
     }
 
     fn get(&self) -> Result<Vec<u8>> {
@@ -287,7 +288,11 @@ fn carries_marks(command: &mut Command, existing: &[Scratch]) -> Result<bool> {
 fn takes_labels(command: &mut Command, existing: &[Scratch]) -> Result<bool> {
     let Some(entry) = existing.first() else { return Ok(false) };
     let change = Change::new().labels(Labels::from_iter([1]));
-    let updated = command.act(OPERATION, entry::update(&Key::orig(entry.orig), &change)?);
+    let flow = command.fetch(OPERATION, entry.get()?, |message| {
+        let flow = FlowRef::parse(message.payload);
+        flow.map(|flow| flow.to_owned()).map_err(|source| Error::decode(OPERATION, source))
+    })?;
+    let updated = command.act(OPERATION, entry::update(&flow, &Update::of(&change)?)?);
     Ok(matches!(refusal(updated)?, None | Some(libc::ENOSPC)))
 }
 

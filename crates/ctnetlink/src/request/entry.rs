@@ -10,8 +10,10 @@ use crate::model::key::{Key, KeyDirection};
 use crate::model::new_entry::{Change, NatRange, NewEntry, mixed_families};
 use crate::model::protocol::ProtocolState;
 use crate::model::status::Status;
-use crate::model::tuple::Family;
+use crate::model::timeout_policy::whole_seconds;
+use crate::model::tuple::{Family, Tuple};
 use crate::uapi::{self, cta, protoinfo};
+use crate::wire::{Attributes, HEADER_LEN};
 
 fn head(message: u8, family: u8) -> Head {
     let subsystem = uapi::NFNL_SUBSYS_CTNETLINK;
@@ -39,25 +41,45 @@ pub(crate) fn dump_and_zero(sequence: u32) -> Vec<u8> {
     Head { sequence, flags: NLM_F_DUMP, ..head }.bytes(Vec::new())
 }
 
-/// `CT_GET` of one entry.
+/// `CT_GET` of one entry. The answer can be an entry that the key does not name: the kernel looks
+/// for the tuple in both directions, and does not compare the id.
 pub(crate) fn get(key: &Key) -> Result<Vec<u8>> {
-    keyed(uapi::IPCTNL_MSG_CT_GET, key)
+    // Destructured by name, so that a field added to the type cannot be forgotten in the request.
+    let Key { direction, tuple: named, zone, id: _ } = *key;
+    let family = named.family().ok_or_else(mixed_families)?;
+    let kind = match direction {
+        KeyDirection::Orig => cta::TUPLE_ORIG,
+        KeyDirection::Reply => cta::TUPLE_REPLY,
+    };
+    let mut attributes = vec![tuple(kind, &named)];
+    attributes.extend(zone.map(|zone| be16(cta::ZONE, zone)));
+    Ok(head(uapi::IPCTNL_MSG_CT_GET, family.number()).bytes(attributes))
 }
 
-/// `CT_GET_CTRZERO` of one entry.
-pub(crate) fn get_and_zero(key: &Key) -> Result<Vec<u8>> {
-    keyed(uapi::IPCTNL_MSG_CT_GET_CTRZERO, key)
+/// `CT_GET_CTRZERO` of this entry, pinned as in [`append_zero`].
+pub(crate) fn get_and_zero<B: AsRef<[u8]>>(flow: &Flow<B>) -> Result<Vec<u8>> {
+    pinned(uapi::IPCTNL_MSG_CT_GET_CTRZERO, flow)
 }
 
-/// `CT_DELETE` of one entry.
-pub(crate) fn delete(key: &Key) -> Result<Vec<u8>> {
-    keyed(uapi::IPCTNL_MSG_CT_DELETE, key)
+/// `CT_DELETE` of exactly this entry.
+pub(crate) fn delete<B: AsRef<[u8]>>(flow: &Flow<B>) -> Result<Vec<u8>> {
+    pinned(uapi::IPCTNL_MSG_CT_DELETE, flow)
 }
 
 /// Turns a finished delete of one entry into a get of that entry: both have the same attributes.
+/// The kernel does not compare the id then; [`is_about`] does.
 pub(crate) fn make_get(delete: &mut [u8]) {
     let kind = u16::from_be_bytes([uapi::NFNL_SUBSYS_CTNETLINK, uapi::IPCTNL_MSG_CT_GET]);
     delete[4..6].copy_from_slice(&kind.to_ne_bytes());
+}
+
+/// Whether a finished request that pins an entry means this one: same reply tuple, same id.
+pub(crate) fn is_about<B: AsRef<[u8]>>(request: &[u8], flow: &Flow<B>) -> bool {
+    let attributes = request.get(HEADER_LEN + uapi::NFGENMSG_LEN..).unwrap_or_default();
+    [cta::TUPLE_REPLY, cta::ID].into_iter().all(|kind| {
+        let pinned = Attributes::find(attributes, kind).map(|attribute| attribute.value);
+        pinned.is_some() && pinned == flow.attribute(kind)
+    })
 }
 
 /// `CT_DELETE` without a tuple: removes every entry of the family. Version 1 makes the kernel
@@ -69,8 +91,8 @@ pub(crate) fn flush(family: Option<Family>) -> Vec<u8> {
     head.bytes(Vec::new())
 }
 
-/// `CT_NEW` that creates. Without `or_update` an entry that exists is `EEXIST`.
-pub(crate) fn create(entry: &NewEntry, or_update: bool) -> Result<Vec<u8>> {
+/// `CT_NEW` that creates. An entry that exists is `EEXIST`.
+pub(crate) fn create(entry: &NewEntry) -> Result<Vec<u8>> {
     // Destructured by name, here and below, so that a field added to the type cannot be forgotten
     // in the request.
     let NewEntry { orig, reply: _, zone, src_nat, dst_nat, master, change } = entry;
@@ -79,18 +101,59 @@ pub(crate) fn create(entry: &NewEntry, or_update: bool) -> Result<Vec<u8>> {
         vec![tuple(cta::TUPLE_ORIG, orig), tuple(cta::TUPLE_REPLY, &entry.reply_tuple()?)];
     append_change(&mut attributes, change)?;
     attributes.extend(zone.map(|zone| be16(cta::ZONE, zone)));
-    attributes.extend(src_nat.map(|range| nat(cta::NAT_SRC, range)));
-    attributes.extend(dst_nat.map(|range| nat(cta::NAT_DST, range)));
-    attributes.extend(master.map(|master| tuple(cta::TUPLE_MASTER, &master)));
-    let flags = if or_update { NLM_F_CREATE } else { NLM_F_CREATE | NLM_F_EXCL };
+    attributes.extend(bindings(*src_nat, *dst_nat, *master)?);
+    let flags = NLM_F_CREATE | NLM_F_EXCL;
     Ok(Head { flags, ..head(uapi::IPCTNL_MSG_CT_NEW, family.number()) }.bytes(attributes))
 }
 
-/// `CT_NEW` that updates.
-pub(crate) fn update(key: &Key, change: &Change) -> Result<Vec<u8>> {
-    let (family, mut attributes) = key_attributes(key)?;
-    append_change(&mut attributes, change)?;
-    Ok(head(uapi::IPCTNL_MSG_CT_NEW, family.number()).bytes(attributes))
+/// What only a creation can set.
+fn bindings(
+    src_nat: Option<NatRange>,
+    dst_nat: Option<NatRange>,
+    master: Option<Tuple>,
+) -> Result<impl Iterator<Item = DefaultNla>> {
+    let src = src_nat.map(|range| nat(cta::NAT_SRC, range)).transpose()?;
+    let dst = dst_nat.map(|range| nat(cta::NAT_DST, range)).transpose()?;
+    let master = master.map(|master| tuple(cta::TUPLE_MASTER, &master));
+    Ok(src.into_iter().chain(dst).chain(master))
+}
+
+/// The contents of an update, checked and ready to be sent to any entry.
+#[derive(Debug, Clone)]
+pub(crate) struct Update(Vec<DefaultNla>);
+
+impl Update {
+    pub(crate) fn of(change: &Change) -> Result<Update> {
+        let mut attributes = Vec::new();
+        append_change(&mut attributes, change)?;
+        Ok(Update(attributes))
+    }
+
+    /// What a creation asks for, if the entry exists already. The kernel refuses NAT and a master
+    /// (`EOPNOTSUPP`); leaving them out would lose them in silence.
+    pub(crate) fn of_existing(entry: &NewEntry) -> Result<Update> {
+        let NewEntry { orig: _, reply: _, zone: _, src_nat, dst_nat, master, change } = entry;
+        let mut update = Update::of(change)?;
+        update.0.extend(bindings(*src_nat, *dst_nat, *master)?);
+        Ok(update)
+    }
+}
+
+/// `CT_NEW` that updates this entry.
+pub(crate) fn update<B: AsRef<[u8]>>(flow: &Flow<B>, update: &Update) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    append_update(&mut out, flow, update)?;
+    Ok(out)
+}
+
+/// A `CT_NEW` that updates this entry, pinned as in [`append_delete`] (the kernel does not look at
+/// the id here).
+pub(crate) fn append_update<B: AsRef<[u8]>>(
+    out: &mut Vec<u8>,
+    flow: &Flow<B>,
+    update: &Update,
+) -> Result<()> {
+    append_pinned(out, uapi::IPCTNL_MSG_CT_NEW, flow, update.0.clone())
 }
 
 /// Appends a `CT_DELETE` of exactly this entry: by its reply tuple byte for byte as dumped, its
@@ -101,18 +164,23 @@ pub(crate) fn update(key: &Key, change: &Change) -> Result<Vec<u8>> {
 /// has re-created toward another backend since the dump often has the same original tuple *and*
 /// the same id, but not the same reply tuple (docs/kernel-interface.md, 5.2 and 5.3).
 pub(crate) fn append_delete<B: AsRef<[u8]>>(out: &mut Vec<u8>, flow: &Flow<B>) -> Result<()> {
-    append_pinned(out, uapi::IPCTNL_MSG_CT_DELETE, flow)
+    append_pinned(out, uapi::IPCTNL_MSG_CT_DELETE, flow, Vec::new())
 }
 
 /// A `CT_GET_CTRZERO` of exactly this entry, pinned like [`append_delete`] (the kernel does not
 /// look at the id here).
 pub(crate) fn append_zero<B: AsRef<[u8]>>(out: &mut Vec<u8>, flow: &Flow<B>) -> Result<()> {
-    append_pinned(out, uapi::IPCTNL_MSG_CT_GET_CTRZERO, flow)
+    append_pinned(out, uapi::IPCTNL_MSG_CT_GET_CTRZERO, flow, Vec::new())
 }
 
 /// The kernel always sends an id. An entry from elsewhere may have none: this is an error, and
 /// nothing is appended.
-fn append_pinned<B: AsRef<[u8]>>(out: &mut Vec<u8>, message: u8, flow: &Flow<B>) -> Result<()> {
+fn append_pinned<B: AsRef<[u8]>>(
+    out: &mut Vec<u8>,
+    message: u8,
+    flow: &Flow<B>,
+    more: Vec<DefaultNla>,
+) -> Result<()> {
     let (Some(reply), Some(id)) = (flow.attribute(cta::TUPLE_REPLY), flow.attribute(cta::ID))
     else {
         return Err(Error::Invalid(
@@ -126,26 +194,15 @@ fn append_pinned<B: AsRef<[u8]>>(out: &mut Vec<u8>, message: u8, flow: &Flow<B>)
     if let Some(zone) = flow.attribute(cta::ZONE) {
         attributes.push(DefaultNla::new(cta::ZONE, zone.to_vec()));
     }
+    attributes.extend(more);
     head(message, flow.family().number()).append(out, attributes);
     Ok(())
 }
 
-fn keyed(message: u8, key: &Key) -> Result<Vec<u8>> {
-    let (family, attributes) = key_attributes(key)?;
-    Ok(head(message, family.number()).bytes(attributes))
-}
-
-fn key_attributes(key: &Key) -> Result<(Family, Vec<DefaultNla>)> {
-    let Key { direction, tuple: named, zone, id } = *key;
-    let family = named.family().ok_or_else(mixed_families)?;
-    let kind = match direction {
-        KeyDirection::Orig => cta::TUPLE_ORIG,
-        KeyDirection::Reply => cta::TUPLE_REPLY,
-    };
-    let mut attributes = vec![tuple(kind, &named)];
-    attributes.extend(zone.map(|zone| be16(cta::ZONE, zone)));
-    attributes.extend(id.map(|id| be32(cta::ID, id)));
-    Ok((family, attributes))
+fn pinned<B: AsRef<[u8]>>(message: u8, flow: &Flow<B>) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    append_pinned(&mut out, message, flow, Vec::new())?;
+    Ok(out)
 }
 
 fn append_change(attributes: &mut Vec<DefaultNla>, change: &Change) -> Result<()> {
@@ -164,10 +221,7 @@ fn append_change(attributes: &mut Vec<DefaultNla>, change: &Change) -> Result<()
     if let Some(bits) = *status {
         attributes.push(be32(cta::STATUS, (bits | Status::CONFIRMED).bits()));
     }
-    if let Some(timeout) = timeout {
-        let seconds = u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX);
-        attributes.push(be32(cta::TIMEOUT, seconds));
-    }
+    attributes.extend(timeout.map(|timeout| be32(cta::TIMEOUT, whole_seconds(timeout))));
     if let Some((value, mask)) = *mark {
         attributes.push(be32(cta::MARK, value));
         attributes.extend(mask.map(|mask| be32(cta::MARK_MASK, mask)));
@@ -231,8 +285,9 @@ fn seq_adj(kind: u16, adjustment: SeqAdj) -> DefaultNla {
     nest(kind, &members)
 }
 
-fn nat(kind: u16, range: NatRange) -> DefaultNla {
+fn nat(kind: u16, range: NatRange) -> Result<DefaultNla> {
     use uapi::nat as n;
+    range.check()?;
     let mut members = Vec::new();
     if let Some((first, last)) = range.addresses {
         members.push(address(n::V4_MINIP, n::V6_MINIP, first));
@@ -247,7 +302,7 @@ fn nat(kind: u16, range: NatRange) -> DefaultNla {
         }
         members.push(nest(n::PROTO, &ports));
     }
-    nest(kind, &members)
+    Ok(nest(kind, &members))
 }
 
 #[cfg(test)]
@@ -320,7 +375,7 @@ mod tests {
         let orig = Tuple::with_ports(Protocol::UDP, client, vip);
         let new = NewEntry::new(orig, Duration::from_secs(300))
             .dst_nat(NatRange::to("10.244.1.5:5353".parse().unwrap()));
-        let mut request = create(&new, false).unwrap();
+        let mut request = create(&new).unwrap();
         super::super::seal(&mut request, 0x0102_0305, true);
         assert_eq!(request, expected);
     }
@@ -368,47 +423,55 @@ mod tests {
         #[test]
         fn requests_deserialise_to_what_was_meant(
             orig in any_tuple(), timeout in any::<u32>(), status in 0_u32..0x1_0000,
-            mark in any::<u32>(), id in any::<u32>(), by_reply in any::<bool>(),
+            mark in any::<u32>(), by_reply in any::<bool>(),
         ) {
             let family = orig.family().unwrap().number();
             let new = NewEntry::new(orig, Duration::from_secs(timeout.into()))
                 .status(Status::from_bits_retain(status))
                 .mark(mark);
-            for (or_update, flags) in [(true, 0x401), (false, 0x601)] {
-                let (sent, sent_flags, attributes) = oracle(&create(&new, or_update).unwrap());
-                prop_assert_eq!((sent, sent_flags), (family, flags));
-                prop_assert_eq!(attributes, vec![
-                    ConntrackAttribute::CtaTupleOrig(typed(&orig)),
-                    ConntrackAttribute::CtaTupleReply(typed(&orig.inverse().unwrap())),
-                    ConntrackAttribute::CtaStatus(OracleStatus::from_bits_retain(status | 8)),
-                    ConntrackAttribute::CtaTimeout(timeout),
-                    ConntrackAttribute::CtaMark(mark),
-                ]);
-            }
-            let key = if by_reply { Key::reply(orig) } else { Key::orig(orig) }.id(id);
+            let (sent, sent_flags, attributes) = oracle(&create(&new).unwrap());
+            prop_assert_eq!((sent, sent_flags), (family, 0x601));
+            prop_assert_eq!(attributes, vec![
+                ConntrackAttribute::CtaTupleOrig(typed(&orig)),
+                ConntrackAttribute::CtaTupleReply(typed(&orig.inverse().unwrap())),
+                ConntrackAttribute::CtaStatus(OracleStatus::from_bits_retain(status | 8)),
+                ConntrackAttribute::CtaTimeout(timeout),
+                ConntrackAttribute::CtaMark(mark),
+            ]);
+            let key = if by_reply { Key::reply(orig) } else { Key::orig(orig) };
             let named = match by_reply {
                 true => ConntrackAttribute::CtaTupleReply(typed(&orig)),
                 false => ConntrackAttribute::CtaTupleOrig(typed(&orig)),
             };
-            let id = DefaultNla::new(cta::ID, id.to_be_bytes().to_vec());
-            for request in [get(&key), delete(&key)] {
-                let (sent, flags, attributes) = oracle(&request.unwrap());
-                prop_assert_eq!((sent, flags), (family, 1));
-                let expected = vec![named.clone(), ConntrackAttribute::Other(id.clone())];
-                prop_assert_eq!(attributes, expected);
+            let (sent, flags, attributes) = oracle(&get(&key.id(7)).unwrap());
+            prop_assert_eq!((sent, flags), (family, 1));
+            prop_assert_eq!(attributes, vec![named]);
+        }
+
+        /// What is done to an entry names it by its reply tuple and id, and is never without them.
+        #[test]
+        fn requests_about_an_entry_pin_it(mark in any::<u32>()) {
+            let flow = dumped();
+            let pinned = [cta::TUPLE_REPLY, cta::ID];
+            let change = Update::of(&Change::new().mark(mark)).unwrap();
+            let requests = [delete(&flow), get_and_zero(&flow), update(&flow, &change)];
+            for (at, request) in requests.into_iter().enumerate() {
+                let request = request.unwrap();
+                let attributes: Vec<_> = Attributes::new(&request[20..]).readable().collect();
+                let kinds: Vec<_> = attributes.iter().map(|a| a.kind).collect();
+                prop_assert_eq!(&kinds[..2], pinned);
+                prop_assert_eq!(Some(attributes[0].value), flow.attribute(cta::TUPLE_REPLY));
+                let rest = if at == 2 { vec![cta::MARK] } else { vec![] };
+                prop_assert_eq!(&kinds[2..], rest);
+                prop_assert!(is_about(&request, &flow));
             }
-            let change = Change::new().mark(mark);
-            let (_, flags, attributes) = oracle(&update(&key, &change).unwrap());
-            prop_assert_eq!(flags, 1);
-            let last = attributes.last();
-            prop_assert_eq!(last, Some(&ConntrackAttribute::CtaMark(mark)));
         }
 
         /// And we read back what we would write.
         #[test]
         fn a_created_entry_reads_as_itself(orig in any_tuple(), timeout in any::<u32>()) {
             let new = NewEntry::new(orig, Duration::from_secs(timeout.into()));
-            let request = create(&new, false).unwrap();
+            let request = create(&new).unwrap();
             let flow = FlowRef::parse(&request[16..]).unwrap();
             prop_assert_eq!((*flow.orig(), *flow.reply()), (orig, orig.inverse().unwrap()));
             prop_assert_eq!(flow.timeout(), Some(Duration::from_secs(timeout.into())));

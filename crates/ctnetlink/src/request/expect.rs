@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::model::expectation::{ExpectKey, ExpectNat, NewExpectation};
 use crate::model::key::Key;
 use crate::model::new_entry::mixed_families;
+use crate::model::timeout_policy::whole_seconds;
 use crate::model::tuple::Tuple;
 use crate::uapi::{self, expect as x};
 
@@ -31,21 +32,23 @@ pub(crate) fn dump(master: Option<&Key>) -> Result<Vec<u8>> {
     Ok(head.bytes(attributes))
 }
 
-pub(crate) fn get(key: &ExpectKey) -> Result<Vec<u8>> {
-    keyed(uapi::IPCTNL_MSG_EXP_GET, key)
+/// `EXP_GET` of the expectation with this tuple. The answer can be one that covers the tuple by its
+/// mask.
+pub(crate) fn get(key: &ExpectKey, expected: Tuple) -> Result<Vec<u8>> {
+    keyed(uapi::IPCTNL_MSG_EXP_GET, key, expected)
 }
 
-pub(crate) fn delete(key: &ExpectKey) -> Result<Vec<u8>> {
-    keyed(uapi::IPCTNL_MSG_EXP_DELETE, key)
+/// `EXP_DELETE`. The kernel compares the id, if the key has one.
+pub(crate) fn delete(key: &ExpectKey, expected: Tuple) -> Result<Vec<u8>> {
+    keyed(uapi::IPCTNL_MSG_EXP_DELETE, key, expected)
 }
 
-fn keyed(message: u8, key: &ExpectKey) -> Result<Vec<u8>> {
-    let ExpectKey { tuple: named, by_master, id, zone } = key;
-    let kind = if *by_master { x::MASTER } else { x::TUPLE };
-    let mut attributes = vec![tuple(kind, named)];
+fn keyed(message: u8, key: &ExpectKey, expected: Tuple) -> Result<Vec<u8>> {
+    let ExpectKey { named: _, id, zone } = key;
+    let mut attributes = vec![tuple(x::TUPLE, &expected)];
     attributes.extend(id.map(|id| be32(x::ID, id)));
     attributes.extend(zone.map(|zone| be16(x::ZONE, zone)));
-    Ok(head(message, family(named)?).bytes(attributes))
+    Ok(head(message, family(&expected)?).bytes(attributes))
 }
 
 /// Removes every expectation of one helper.
@@ -78,7 +81,7 @@ pub(crate) fn create(new: &NewExpectation, or_update: bool) -> Result<Vec<u8>> {
         tuple(x::TUPLE, expected),
         tuple(x::MASK, mask),
         // A creation does not need it, but it is the only thing an update changes.
-        be32(x::TIMEOUT, u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX)),
+        be32(x::TIMEOUT, whole_seconds(*timeout)),
         be32(x::FLAGS, flags.bits()),
         be32(x::CLASS, *class),
     ];
