@@ -53,6 +53,11 @@ struct Metadata {
     rest: Option<String>,
 }
 
+/// Why the older form of the endpoints is not read: it is cut at 1,000 addresses, and has no
+/// conditions.
+const ENDPOINTS: &str = "v1 Endpoints are not read, because they are cut short at 1000 addresses \
+    and have no conditions: get endpointslices";
+
 /// Reads one document, or several in a row.
 pub(crate) fn parse(json: &[u8]) -> Result<Cluster> {
     // Some editors begin a file with a byte order mark.
@@ -61,7 +66,8 @@ pub(crate) fn parse(json: &[u8]) -> Result<Cluster> {
         return Err(Error::Empty);
     }
     let documents = serde_json::Deserializer::from_slice(json).into_iter::<&RawValue>();
-    let documents = documents.collect::<Result<Vec<_>, _>>().map_err(Error::Json)?;
+    let documents = documents.collect::<Result<Vec<_>, _>>();
+    let documents = documents.map_err(|error| recognised(json).unwrap_or(Error::Json(error)))?;
     let mut cluster = Cluster::default();
     let several = documents.len() > 1;
     for (at, document) in documents.into_iter().enumerate() {
@@ -69,6 +75,33 @@ pub(crate) fn parse(json: &[u8]) -> Result<Cluster> {
         cluster.read_document(document, &place)?;
     }
     Ok(cluster)
+}
+
+/// What a document that is not JSON is, if it is one of the usual mistakes.
+fn recognised(bytes: &[u8]) -> Option<Error> {
+    let not = |what, remedy: &str| Some(Error::NotJson { what, remedy: remedy.to_owned() });
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.contains(&0) {
+        let remedy = "PowerShell's `>` writes it: use `| Out-File -Encoding utf8`";
+        return not("UTF-16 text", remedy);
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let starts = |words: &[&str]| words.iter().any(|word| line.starts_with(word));
+    let shown: String = line.chars().take(120).collect();
+    if starts(&["Error from server", "error:", "Error:", "Unable to connect", "The connection to"])
+    {
+        return not("an error message", &format!("it says {shown:?}"));
+    }
+    if starts(&["No resources found"]) {
+        return not("a message", &format!("it says {shown:?}"));
+    }
+    if starts(&["apiVersion:", "kind:", "items:", "---", "- apiVersion:", "metadata:"]) {
+        return not("YAML", "use `-o json` in place of `-o yaml`");
+    }
+    if starts(&["NAMESPACE ", "NAME "]) {
+        return not("a table for people", "add `-o json`");
+    }
+    None
 }
 
 impl Cluster {
@@ -82,6 +115,9 @@ impl Cluster {
                 return self.read_object(document, typed(document, &place)?, &place, None);
             }
             Some("List" | "ServiceList" | "EndpointSliceList") => {}
+            Some(kind @ ("Endpoints" | "EndpointsList")) => {
+                return Err(not_a_list(format!("its kind is {kind:?}; {ENDPOINTS}")));
+            }
             Some(kind) => return Err(not_a_list(format!("its kind is {kind:?}"))),
             None => return Err(not_a_list("it has no kind".into())),
         }
@@ -154,6 +190,9 @@ impl Cluster {
         default: Option<(&str, &str)>,
     ) -> Result<()> {
         let kind = identity.kind.as_deref().or(default.map(|(_, kind)| kind));
+        if kind == Some("Endpoints") {
+            self.endpoints += 1;
+        }
         if !matches!(kind, Some("Service" | "EndpointSlice")) {
             return Ok(());
         }
@@ -265,7 +304,16 @@ mod tests {
             (" \n", "the document is empty"),
             ("{", "not valid JSON: EOF while parsing"),
             (r#"{"kind":"List","items":[{"#, "not valid JSON: EOF while parsing"),
-            ("apiVersion: v1", "not valid JSON: expected value at line 1"),
+            ("apiVersion: v1", "the document is YAML, and not JSON; use `-o json`"),
+            ("---\nkind: List", "the document is YAML"),
+            ("\n\nNAMESPACE   NAME\ndefault   kubernetes", "a table for people"),
+            ("Error from server (Forbidden): no", "it says \"Error from server (Forbidden): no\""),
+            ("error: You must be logged in", "the document is an error message"),
+            ("No resources found\n", "it says \"No resources found\""),
+            ("{\0\"\0k\0", "the document is UTF-16 text"),
+            ("services", "not valid JSON: expected value at line 1"),
+            (r#"{"kind":"Endpoints"}"#, "get endpointslices"),
+            (r#"{"kind":"EndpointsList","items":[]}"#, "get endpointslices"),
             ("[]", "not a v1 List"),
             ("17", "not a v1 List"),
             (r#"{"kind":"Pod"}"#, "its kind is \"Pod\""),
@@ -276,6 +324,14 @@ mod tests {
         ] {
             let text = problem(json);
             assert!(text.contains(expected), "{json}: {text}");
+        }
+    }
+
+    #[test]
+    fn utf_16_of_either_order_is_named() {
+        for mark in [b"\xff\xfe", b"\xfe\xff"] {
+            let error = parse(&[mark, &b"{\0}\0"[..]].concat()).unwrap_err().to_string();
+            assert!(error.contains("UTF-16") && error.contains("Out-File"), "{error}");
         }
     }
 

@@ -14,6 +14,18 @@ pub enum Error {
     )]
     Empty,
 
+    /// Something else than JSON, which is recognised.
+    #[error(
+        "the document is {what}, and not JSON; {remedy}: expected the output of `kubectl get \
+         services,endpointslices -A -o json`"
+    )]
+    NotJson {
+        /// What it is.
+        what: &'static str,
+        /// What to do about it.
+        remedy: String,
+    },
+
     /// Not JSON, or cut short.
     #[error("the document is not valid JSON: {0}")]
     Json(serde_json::Error),
@@ -76,12 +88,15 @@ pub enum Error {
     /// Usable services, and no EndpointSlice at all: half of the input is missing.
     #[error(
         "{services} usable service port(s) but not one EndpointSlice in the document: every entry \
-         would count as stale; get both with `kubectl get services,endpointslices -A -o json`, or \
-         allow it with no_endpoints_ok"
+         would count as stale{}; get both with `kubectl get services,endpointslices -A -o json`, or \
+         allow it with no_endpoints_ok",
+        if *endpoints > 0 { " (v1 Endpoints are not read)" } else { "" }
     )]
     NoEndpointSlices {
         /// How many usable service ports there are.
         services: usize,
+        /// How many v1 Endpoints there are, which are not read.
+        endpoints: usize,
     },
 
     /// The core refused the state.

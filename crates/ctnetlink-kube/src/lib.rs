@@ -66,6 +66,8 @@ pub struct Cluster {
     pub services: Vec<Service>,
     /// EndpointSlices of all namespaces.
     pub endpoint_slices: Vec<EndpointSlice>,
+    /// How many v1 Endpoints there were, which are not read.
+    endpoints: usize,
     /// What was skipped on reading.
     notes: Vec<String>,
     /// Namespace and name of Services that could not be read.

@@ -121,7 +121,7 @@ pub(crate) fn desired_state(cluster: &Cluster, options: &Options) -> Result<Desi
 
     let services = state.services().len();
     if services > 0 && cluster.endpoint_slices.is_empty() && !options.no_endpoints_ok {
-        return Err(Error::NoEndpointSlices { services });
+        return Err(Error::NoEndpointSlices { services, endpoints: cluster.endpoints });
     }
     Ok(state)
 }

@@ -414,7 +414,7 @@ fn endpoints_know_their_node_and_services_their_policies() {
 #[test]
 fn services_without_any_slice_are_half_an_input() {
     let error = convert_with(&[service()], &Options::default()).unwrap_err();
-    assert!(matches!(error, Error::NoEndpointSlices { services: 2 }), "{error}");
+    assert!(matches!(error, Error::NoEndpointSlices { services: 2, endpoints: 0 }), "{error}");
     let meant = Options { no_endpoints_ok: true, ..Options::default() };
     assert_eq!(convert_with(&[service()], &meant).unwrap().services().len(), 2);
     // Without a usable service there is nothing to get wrong.
