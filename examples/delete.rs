@@ -65,6 +65,9 @@ fn run(arguments: &Arguments, filter: &Filter) -> Result<bool, Box<dyn Error>> {
         println!("{}", filter.explain(&found)?);
         return Ok(true);
     }
+    if let Some(why) = filter.never_matches() {
+        eprintln!("note: no entry can match: {why}");
+    }
     let mut deletion = ct.delete_matching(filter).dry_run(arguments.dry_run);
     if arguments.in_kernel {
         deletion.in_kernel()?;

@@ -54,6 +54,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, filter: Option<&Filter>) -> Result<(), Box<dyn Error>> {
+    if let Some(why) = filter.and_then(Filter::never_matches) {
+        eprintln!("note: no entry can match: {why}");
+    }
     let ct = Conntrack::open()?;
     let mut out = BufWriter::new(io::stdout().lock());
     if arguments.count {

@@ -33,3 +33,24 @@ pub fn clients(ct: &Conntrack, filter: Option<&Filter>) -> Vec<String> {
     clients.sort_unstable();
     clients
 }
+
+/// Runs something on a thread of its own in which one system call always fails with this errno (a
+/// seccomp filter answers). Children inherit it.
+pub fn with_failing_call<T: Send>(call: i64, errno: i32, body: impl FnOnce() -> T + Send) -> T {
+    use seccompiler::{SeccompAction, SeccompFilter};
+    let filter = SeccompFilter::new(
+        [(call, Vec::new())].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno.unsigned_abs()),
+        std::env::consts::ARCH.try_into().unwrap_or_else(|e| panic!("{e}")),
+    );
+    let program = filter.and_then(seccompiler::BpfProgram::try_from);
+    let program = program.unwrap_or_else(|e| panic!("{e}"));
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            seccompiler::apply_filter(&program).unwrap_or_else(|e| panic!("{e}"));
+            body()
+        });
+        inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

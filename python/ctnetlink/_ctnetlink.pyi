@@ -124,8 +124,21 @@ class Conntrack:
     release the interpreter lock, and one handle can be used by several threads.
     """
 
-    def __new__(cls, netns: str | PathLike[str] | int | _HasFileno | None = None) -> Self:
-        """Open this thread's network namespace, or one by path, descriptor or file object."""
+    def __new__(
+        cls,
+        netns: str | PathLike[str] | _HasFileno | None = None,
+        *,
+        pid: int | None = None,
+    ) -> Self:
+        """Open this thread's network namespace, or another one.
+
+        ``netns`` is a name as ``ip netns`` knows it (``"blue"``), a path
+        (``"/proc/1/ns/net"``), or an object with ``fileno()``. ``pid`` is a process, whose
+        namespace is opened.
+
+        A handle also works in a child process after ``fork``: the child gets sockets of its own. A
+        dump belongs to the process that started it.
+        """
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -323,6 +336,9 @@ class Filter:
     ``unreplied`` are required with ``True`` and excluded with ``False``. A value that cannot be
     used is a :class:`ValueError` or :class:`TypeError` that names the keyword; a filter without
     any keyword is a :class:`ValueError`.
+
+    An entry that does not have an amount (an offloaded one has no timeout) matches neither
+    ``timeout`` nor its negation.
     """
 
     KEYWORDS: ClassVar[tuple[str, ...]]
@@ -374,6 +390,17 @@ class Filter:
 
         ``str()`` of a filter is such a text. :class:`ValueError` names the column of a mistake and
         what was expected there.
+        """
+    @staticmethod
+    def any(filters: Iterable[Filter | str]) -> Filter:
+        """Any of these filters: ``a | b | c``, in linear time. None at all is a ValueError."""
+    @staticmethod
+    def all(filters: Iterable[Filter | str]) -> Filter:
+        """All of these filters: ``a & b & c``, in linear time. None at all is a ValueError."""
+    def never_matches(self) -> str | None:
+        """Why the filter can match no entry at all; ``None`` if that cannot be seen from it.
+
+        ``udp and tcp`` contradicts itself, and no packet is sent to ``orig dst 0.0.0.0``.
         """
     def matches(self, flow: Flow) -> bool:
         """Whether the filter selects an entry."""
@@ -813,6 +840,9 @@ class Explanation:
 
     @property
     def filter(self) -> str: ...
+    @property
+    def never(self) -> str | None:
+        """Why the filter can match nothing at all (see :meth:`Filter.never_matches`)."""
     @property
     def passes(self) -> list[str]:
         """What the kernel filters by in each pass over the table."""

@@ -294,3 +294,20 @@ def test_capabilities_and_explanations(table: None) -> None:
         assert report.pushdown == "ip and udp"
         with pytest.raises(ValueError, match='expected one of "family"'):
             found.distrust("ipv6")
+
+
+def test_chains_and_contradictions() -> None:
+    zones = ctnetlink.Filter.any(f"zone {n}" for n in range(1, 4))
+    assert str(zones) == "zone 1 or zone 2 or zone 3"
+    both = ctnetlink.Filter.all(["udp", ctnetlink.Filter(orig_dst_port=53)])
+    assert str(both) == "udp and orig dst port 53"
+    long = ctnetlink.Filter.any(ctnetlink.Filter(zone=n) for n in range(20_000))
+    assert str(long).count(" or ") == 19_999
+    for combine in (ctnetlink.Filter.any, ctnetlink.Filter.all):
+        with pytest.raises(ValueError, match="an empty set"):
+            combine([])
+    why = ctnetlink.Filter.parse("udp and tcp").never_matches()
+    assert why is not None and why.startswith("tcp: another criterion")
+    assert zones.never_matches() is None
+    with pytest.raises(ValueError, match='perhaps "orig dst port"'):
+        ctnetlink.Filter.parse("dport 53")

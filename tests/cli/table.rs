@@ -21,6 +21,10 @@ fn dump_lists_and_counts() {
         assert_eq!(typo.status, 2);
         assert!(typo.stderr.contains("column 14: expected \"src\", \"dst\""), "{}", typo.all());
 
+        let nothing = dump(&["udp and tcp"]);
+        assert_eq!((nothing.status, nothing.stdout.as_str()), (0, ""));
+        assert!(nothing.stderr.starts_with("note: no entry can match: tcp: "), "{}", nothing.all());
+
         let timeless = |line: &str| {
             let mut words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
             words.remove(4);

@@ -423,13 +423,17 @@ fn counters_and_times() {
             sysctl(&format!("net/netfilter/nf_conntrack_{name}"), "1");
         }
         ct.create(&entry(2)).unwrap();
-        // What an entry does not have matches no range, and so the negation of any.
+        // An amount that an entry does not have matches no range, and no negation of one.
         for (text, expected) in [
             ("packets >= 0", &["10.0.0.1:2"][..]),
             ("orig bytes = 0 and reply packets = 0", &["10.0.0.1:2"]),
             ("bytes > 0", &[]),
             ("age < 100", &["10.0.0.1:2"]),
-            ("not age < 100", &["10.0.0.1:1"]),
+            ("not age < 100", &[]),
+            ("not packets > 0", &["10.0.0.1:2"]),
+            ("not (udp and packets > 0)", &["10.0.0.1:2"]),
+            ("not not packets = 0", &["10.0.0.1:2"]),
+            ("not (tcp and packets > 0)", &["10.0.0.1:1", "10.0.0.1:2"]),
             ("age > 100", &[]),
             ("timeout 200-300", &["10.0.0.1:1", "10.0.0.1:2"]),
             ("timeout < 200", &[]),

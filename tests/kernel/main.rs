@@ -25,3 +25,4 @@ mod reconcile;
 mod rootless;
 mod schedule;
 mod timeout;
+mod transport;

@@ -93,16 +93,19 @@ fn batches_leave_the_entry_of_the_peer_alone() {
             batch.delete_key(&ours).unwrap();
             batch.update(&Key::reply(tuple), &Change::new().mark(9)).unwrap();
             let outcomes = ct.execute(&mut batch).unwrap();
-            assert!(matches!(
-                &outcomes[..],
-                [
-                    Outcome::NotFound,
-                    Outcome::NotFound,
-                    Outcome::Failed(exists),
-                    Outcome::NotFound,
-                    Outcome::Done
-                ] if exists.raw_os_error() == Some(libc::EEXIST)
-            ), "{outcomes:?}");
+            assert!(
+                matches!(
+                    &outcomes[..],
+                    [
+                        Outcome::NotFound,
+                        Outcome::NotFound,
+                        Outcome::Failed(exists),
+                        Outcome::NotFound,
+                        Outcome::Done
+                    ] if exists.raw_os_error() == Some(libc::EEXIST)
+                ),
+                "{outcomes:?}"
+            );
             assert_eq!(ct.get(&Key::reply(tuple)).unwrap().mark(), Some(9));
         }
         assert_eq!(ct.count().unwrap(), 2);

@@ -131,6 +131,11 @@ impl Explanation {
     }
 
     #[getter]
+    fn never(&self) -> Option<&str> {
+        self.0.never.as_deref()
+    }
+
+    #[getter]
     fn passes(&self) -> Vec<String> {
         self.0.passes.clone()
     }

@@ -27,6 +27,10 @@ pub(crate) fn raise(error: Error) -> PyErr {
     let text = error.to_string();
     match (&error, error.raw_os_error()) {
         (Error::Invalid(_), _) => PyValueError::new_err(text),
+        // A file that cannot be opened: its path belongs in the exception's `filename`.
+        (Error::Io { call, source, .. }, _) if call.starts_with('/') => {
+            raise_io(source, PathBuf::from(call.as_ref()))
+        }
         (Error::DumpInterrupted, _) => DumpInterrupted::new_err(text),
         // Two arguments, or errno would be None and the subclass plain OSError.
         (_, Some(errno)) => PyOSError::new_err((errno, text)),

@@ -44,6 +44,23 @@ impl Filter {
         text.parse().map(Filter).map_err(raise)
     }
 
+    /// Any of these filters, objects or text: `a | b | c` in linear time.
+    #[staticmethod]
+    fn any(filters: &Bound<'_, PyAny>) -> PyResult<Self> {
+        several(filters, ctnetlink::Filter::any)
+    }
+
+    /// All of these filters, objects or text: `a & b & c` in linear time.
+    #[staticmethod]
+    fn all(filters: &Bound<'_, PyAny>) -> PyResult<Self> {
+        several(filters, ctnetlink::Filter::all)
+    }
+
+    /// Why the filter can match no entry at all, if that can be seen from it; None otherwise.
+    fn never_matches(&self) -> Option<String> {
+        self.0.never_matches()
+    }
+
     /// Whether the filter selects an entry.
     fn matches(&self, flow: &Flow) -> bool {
         self.0.matches(&flow.0)
@@ -80,6 +97,16 @@ impl Filter {
     fn __repr__(&self) -> String {
         format!("<ctnetlink.Filter {}>", self.0)
     }
+}
+
+fn several(
+    filters: &Bound<'_, PyAny>,
+    combine: fn(Vec<ctnetlink::Filter>) -> ctnetlink::Filter,
+) -> PyResult<Filter> {
+    let each = filters.try_iter()?.map(|filter| Ok(filter?.extract::<AnyFilter>()?.0));
+    let combined = combine(each.collect::<PyResult<_>>()?);
+    combined.check().map_err(raise)?;
+    Ok(Filter(combined))
 }
 
 fn empty() -> PyErr {

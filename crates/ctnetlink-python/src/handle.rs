@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use ctnetlink::Error;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -43,12 +43,22 @@ impl Conntrack {
 #[pymethods]
 impl Conntrack {
     #[new]
-    #[pyo3(signature = (netns=None))]
-    fn new(py: Python<'_>, netns: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        let namespace = netns.map(namespace).transpose()?;
-        let opened = py.detach(|| match namespace {
-            Some(namespace) => ctnetlink::Conntrack::open_in(namespace),
-            None => ctnetlink::Conntrack::open(),
+    #[pyo3(signature = (netns=None, *, pid=None))]
+    fn new(py: Python<'_>, netns: Option<&Bound<'_, PyAny>>, pid: Option<u32>) -> PyResult<Self> {
+        let place = match (netns, pid) {
+            (None, None) => Place::Here,
+            (Some(netns), None) => place(netns)?,
+            (None, Some(pid)) => Place::Process(pid),
+            (Some(_), Some(_)) => {
+                return Err(PyTypeError::new_err("netns= and pid= cannot be combined"));
+            }
+        };
+        let opened = py.detach(|| match place {
+            Place::Here => ctnetlink::Conntrack::open(),
+            Place::Named(name) => ctnetlink::Conntrack::open_named(&name),
+            Place::Path(path) => ctnetlink::Conntrack::open_path(path),
+            Place::File(file) => ctnetlink::Conntrack::open_in(file),
+            Place::Process(pid) => ctnetlink::Conntrack::open_pid(pid),
         });
         Ok(Conntrack(Mutex::new(Some(Arc::new(opened.map_err(raise)?)))))
     }
@@ -198,18 +208,31 @@ impl Conntrack {
     }
 }
 
-/// A namespace from a path, a file descriptor, or an object with `fileno()`.
-fn namespace(netns: &Bound<'_, PyAny>) -> PyResult<File> {
-    let path = match netns.extract::<PathBuf>() {
-        Ok(path) => path,
-        Err(_) => {
-            let number = match netns.call_method0("fileno") {
-                Ok(number) => number.extract::<u32>()?,
-                Err(_) => netns.extract::<u32>()?,
-            };
-            // Opens the same namespace again, so that the caller may close its descriptor.
-            PathBuf::from(format!("/proc/self/fd/{number}"))
-        }
+/// Which namespace to open.
+enum Place {
+    Here,
+    Named(String),
+    Path(PathBuf),
+    File(File),
+    Process(u32),
+}
+
+/// A namespace from a name, a path, or an object with `fileno()`.
+fn place(netns: &Bound<'_, PyAny>) -> PyResult<Place> {
+    if let Ok(text) = netns.extract::<String>() {
+        return Ok(if text.contains('/') { Place::Path(text.into()) } else { Place::Named(text) });
+    }
+    if let Ok(path) = netns.extract::<PathBuf>() {
+        return Ok(Place::Path(path));
+    }
+    let Ok(number) = netns.call_method0("fileno") else {
+        return Err(PyTypeError::new_err(format!(
+            "netns={}: expected a name as `ip netns` knows it, a path, or an object with fileno(); \
+             for the namespace of a process, use pid=",
+            netns.repr()?
+        )));
     };
-    File::open(&path).map_err(|e| raise_io(&e, path))
+    // Opens the same namespace again, so that the caller may close its descriptor.
+    let path = PathBuf::from(format!("/proc/self/fd/{}", number.extract::<u32>()?));
+    File::open(&path).map(Place::File).map_err(|e| raise_io(&e, path))
 }

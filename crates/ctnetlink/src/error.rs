@@ -1,5 +1,6 @@
 //! One error type, which says what was attempted, what the kernel answered, and what to do.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -94,13 +95,13 @@ pub enum Error {
     #[error(
         "{operation}: {call}: {}{}",
         system_text(source),
-        remedy_suffix(*operation, source.raw_os_error())
+        remedy_of_call(*operation, call, source.raw_os_error())
     )]
     Io {
         /// What was attempted.
         operation: Operation,
-        /// The system call, or the file it was about.
-        call: &'static str,
+        /// The system call, or the path of the file that could not be opened or read.
+        call: Cow<'static, str>,
         /// The error of the system call.
         source: io::Error,
     },
@@ -109,8 +110,9 @@ pub enum Error {
     /// cannot be opened at all.
     #[error(
         "{operation}: this kernel does not offer ctnetlink ({}); load it with `modprobe \
-         nf_conntrack_netlink`, or use a kernel built with CONFIG_NF_CT_NETLINK",
-        errno_text(*errno)
+         nf_conntrack_netlink`, or use a kernel built with CONFIG_NF_CT_NETLINK{}",
+        errno_text(*errno),
+        hidden_family(*errno)
     )]
     NotSupported {
         /// What was attempted.
@@ -119,8 +121,8 @@ pub enum Error {
         errno: i32,
     },
 
-    /// The socket's receive buffer overflowed (`ENOBUFS`): answers were lost, although the
-    /// requests were executed.
+    /// The socket's receive buffer overflowed (`ENOBUFS` from a receive): answers were lost,
+    /// although the requests were executed.
     ///
     /// A dump or a count has no result: try again. A delete may have been executed: asking again
     /// is safe, because it names the entry by its id, and [`delete_many`] and [`delete_matching`]
@@ -223,7 +225,7 @@ impl Clone for Error {
             },
             Error::Io { operation, call, source } => Error::Io {
                 operation: *operation,
-                call,
+                call: call.clone(),
                 source: match source.raw_os_error() {
                     Some(errno) => io::Error::from_raw_os_error(errno),
                     None => io::Error::new(source.kind(), source.to_string()),
@@ -260,14 +262,17 @@ impl Error {
     }
 
     #[cold]
-    pub(crate) fn io(operation: Operation, call: &'static str, source: io::Error) -> Self {
+    pub(crate) fn io(
+        operation: Operation,
+        call: impl Into<Cow<'static, str>>,
+        source: io::Error,
+    ) -> Self {
         match source.raw_os_error() {
             // socket() fails with these if the kernel has no NETLINK_NETFILTER.
             Some(errno @ (libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT)) => {
                 Error::NotSupported { operation, errno }
             }
-            Some(libc::ENOBUFS) => Error::Overrun { operation },
-            _ => Error::Io { operation, call, source },
+            _ => Error::Io { operation, call: call.into(), source },
         }
     }
 
@@ -404,20 +409,16 @@ pub(crate) fn errno_name(errno: i32) -> Option<&'static str> {
 fn remedy_suffix(operation: Operation, errno: Option<i32>) -> String {
     use Operation as O;
     let remedy = match (operation, errno.unwrap_or(0)) {
-        (O::Open, libc::EPERM) => {
-            "entering another network namespace needs CAP_SYS_ADMIN in your user namespace and in \
-             the one that owns it: run as root"
-        }
-        (O::Open, libc::EINVAL) => "the file is not a network namespace",
         (O::Update, libc::EPERM) => {
             "either the entry's timeout is fixed (FIXED_TIMEOUT), or CAP_NET_ADMIN is missing in \
              the user namespace that owns the network namespace"
         }
         (_, libc::EPERM) => {
             "this needs CAP_NET_ADMIN in the user namespace that owns the network namespace: run as \
-             root, grant the capability, or work in a namespace of your own (`unshare -Urn`)"
+             root, or grant the capability (a container: NET_ADMIN; systemd: \
+             AmbientCapabilities=CAP_NET_ADMIN; a Kubernetes node: `kubectl debug node/NAME \
+             --profile=sysadmin`)"
         }
-        (O::Open, libc::EMFILE) => "close some files, or raise the limit with `ulimit -n`",
         (O::Expect, libc::EMFILE) => {
             "the limit on expectations is reached (nf_conntrack_expect_max)"
         }
@@ -455,6 +456,57 @@ fn remedy_suffix(operation: Operation, errno: Option<i32>) -> String {
     format!("; {remedy}")
 }
 
+/// Names of calls that have a remedy of their own.
+pub(crate) mod call {
+    pub(crate) const SIOCGSKNS: &str = "ioctl SIOCGSKNS";
+    /// The thread has the privilege for it.
+    pub(crate) const FILTERED_NAMESPACE: &str = "entering a namespace";
+}
+
+/// What to do about a failed system call. An errno means something else from each of them, and not
+/// what it means in an answer of the kernel.
+fn remedy_of_call(operation: Operation, called: &str, errno: Option<i32>) -> String {
+    let remedy = match (called, errno.unwrap_or(0)) {
+        ("setns" | "unshare", libc::EPERM) => {
+            "this needs CAP_SYS_ADMIN in your user namespace and in the one that owns the network \
+             namespace: run as root"
+        }
+        (call::FILTERED_NAMESPACE, libc::EPERM) => {
+            "the process has CAP_SYS_ADMIN, and a seccomp filter, which denies the call (a \
+             container: `--security-opt seccomp=unconfined`; Kubernetes: seccompProfile \
+             Unconfined); or the namespace belongs to another user namespace"
+        }
+        (path, libc::EPERM | libc::EACCES) if path.starts_with("/proc/") => {
+            "the namespace of another user's process can be opened by root only (CAP_SYS_PTRACE)"
+        }
+        (call::SIOCGSKNS, libc::EPERM) => {
+            "/proc is not mounted, and without it this needs CAP_NET_ADMIN in the user namespace \
+             that owns the network namespace: mount /proc, or run as root"
+        }
+        ("socket" | "connect" | "send" | "recv" | "poll", libc::EPERM | libc::EACCES) => {
+            "no capability is missing, because this call needs none: a security policy denies it \
+             (seccomp, SELinux, AppArmor)"
+        }
+        ("send", libc::ENOBUFS) => {
+            "the kernel had no memory for the request and executed nothing: try again"
+        }
+        (_, libc::EMFILE) => "close some files, or raise the limit with `ulimit -n`",
+        (_, libc::EPERM | libc::ENOBUFS) => return String::new(),
+        (_, other) => return remedy_suffix(operation, Some(other)),
+    };
+    format!("; {remedy}")
+}
+
+/// systemd's `RestrictAddressFamilies=` answers as a kernel without netlink does.
+fn hidden_family(errno: i32) -> &'static str {
+    match errno {
+        libc::EAFNOSUPPORT => {
+            "; under systemd, RestrictAddressFamilies= of the unit has to list AF_NETLINK"
+        }
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -466,7 +518,35 @@ mod tests {
             text.starts_with("dump: Operation not permitted (EPERM, errno 1); this needs"),
             "{text}"
         );
-        assert!(text.contains("CAP_NET_ADMIN") && text.contains("unshare -Urn"), "{text}");
+        assert!(text.contains("CAP_NET_ADMIN") && text.contains("--profile=sysadmin"), "{text}");
+        assert!(!text.contains("unshare"), "an empty table helps no operator: {text}");
+    }
+
+    /// The same errno, from one call and from another.
+    #[test]
+    fn an_errno_belongs_to_its_call() {
+        let text = |operation, called, errno| {
+            Error::io(operation, called, io::Error::from_raw_os_error(errno)).to_string()
+        };
+        for (operation, called, errno, words) in [
+            (Operation::Open, "socket", libc::EPERM, "a security policy denies it"),
+            (Operation::Dump, "recv", libc::EACCES, "a security policy denies it"),
+            (Operation::Open, "setns", libc::EPERM, "needs CAP_SYS_ADMIN"),
+            (Operation::Probe, "unshare", libc::EPERM, "needs CAP_SYS_ADMIN"),
+            (Operation::Open, call::FILTERED_NAMESPACE, libc::EPERM, "seccomp filter"),
+            (Operation::Open, "/proc/1/ns/net", libc::EACCES, "by root only"),
+            (Operation::Open, call::SIOCGSKNS, libc::EPERM, "mount /proc"),
+            (Operation::Dump, "send", libc::ENOBUFS, "executed nothing"),
+            (Operation::Dump, "socket", libc::EMFILE, "ulimit -n"),
+            (Operation::Open, "socket", libc::EAFNOSUPPORT, "RestrictAddressFamilies="),
+        ] {
+            let text = text(operation, called, errno);
+            assert!(text.contains(words), "{text}");
+            assert!(!text.contains("CAP_NET_ADMIN") || called == call::SIOCGSKNS, "{text}");
+        }
+        let sent =
+            Error::io(Operation::Delete, "send", io::Error::from_raw_os_error(libc::ENOBUFS));
+        assert!(!matches!(sent, Error::Overrun { .. }), "nothing was executed");
     }
 
     #[test]
@@ -497,8 +577,7 @@ mod tests {
         assert!(Error::kernel(Operation::Delete, libc::ENOENT).is_not_found());
         assert!(Error::kernel(Operation::Delete, libc::EPERM).is_permission_denied());
         assert!(!Error::kernel(Operation::Delete, libc::EPERM).is_not_found());
-        let lost = Error::io(Operation::Dump, "recv", io::Error::from_raw_os_error(libc::ENOBUFS));
-        assert!(lost.is_incomplete());
+        assert!(Error::Overrun { operation: Operation::Dump }.is_incomplete());
         assert!(Error::DumpInterrupted.is_incomplete());
         assert!(
             Error::Truncated { operation: Operation::Dump, length: 9, capacity: 8 }.is_incomplete()
@@ -510,8 +589,8 @@ mod tests {
         let operation = Operation::Batch;
         for error in [
             Error::Kernel { operation, errno: 34, message: Some("m".into()), offset: Some(4) },
-            Error::Io { operation, call: "recv", source: io::Error::from_raw_os_error(9) },
-            Error::Io { operation, call: "recv", source: io::Error::other("odd") },
+            Error::Io { operation, call: "recv".into(), source: io::Error::from_raw_os_error(9) },
+            Error::Io { operation, call: "recv".into(), source: io::Error::other("odd") },
             Error::NotSupported { operation, errno: 22 },
             Error::Overrun { operation },
             Error::Truncated { operation, length: 9, capacity: 8 },

@@ -4,12 +4,12 @@
 //! each in a namespace of its own that dies with it. Child processes inherit it.
 //!
 //! A test that cannot get a namespace fails and says why; no test is skipped.
-#![allow(unsafe_code, reason = "unshare(2), setns(2) and pre_exec have no safe form")]
+#![allow(unsafe_code, reason = "unshare(2), setns(2), fork(2) and their like have no safe form")]
 
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread;
@@ -200,6 +200,76 @@ impl Default for Namespace {
     fn default() -> Self {
         Namespace::new()
     }
+}
+
+/// Runs something on a thread of its own, in a mount namespace without `/proc`.
+///
+/// # Panics
+///
+/// If the mount namespace cannot be made, or the body panics.
+pub fn without_proc<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            unshare(libc::CLONE_NEWNS).unwrap_or_else(|e| panic!("unshare: {e}"));
+            // SAFETY: all strings are NUL-terminated; the mounts change the namespace of this
+            // thread only, which has just been made.
+            let mounted = unsafe {
+                let private = libc::MS_REC | libc::MS_PRIVATE;
+                let none = std::ptr::null();
+                libc::mount(none, c"/".as_ptr(), none, private, none.cast()) == 0
+                    && libc::mount(
+                        c"none".as_ptr(),
+                        c"/proc".as_ptr(),
+                        c"tmpfs".as_ptr(),
+                        0,
+                        none.cast(),
+                    ) == 0
+            };
+            assert!(mounted, "mount over /proc: {}", io::Error::last_os_error());
+            body()
+        });
+        inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Runs something in a child process made with `fork(2)`, while the parent does something else, and
+/// returns the result of the parent. The child starts in the thread's namespaces.
+///
+/// # Panics
+///
+/// If the child cannot be made, or does not succeed. What it does should not print or panic: it has
+/// one thread only, and locks that other threads held stay locked.
+pub fn in_fork<T>(child: impl FnOnce() -> bool, parent: impl FnOnce() -> T) -> T {
+    // SAFETY: the child only runs the body, which by contract waits for no lock of another thread,
+    // and ends without running destructors or exit handlers of the parent.
+    let process = unsafe { libc::fork() };
+    assert!(process >= 0, "fork: {}", io::Error::last_os_error());
+    if process == 0 {
+        let succeeded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(i32::from(!matches!(succeeded, Ok(true)))) }
+    }
+    let result = parent();
+    let mut status = 0;
+    // SAFETY: the pointer is to a valid integer, and the child is ours.
+    let waited = unsafe { libc::waitpid(process, &raw mut status, 0) };
+    assert!(waited == process && status == 0, "the child failed: status {status:#x}");
+    result
+}
+
+/// A descriptor of a process (`pidfd_open(2)`), which can be entered like a namespace.
+///
+/// # Panics
+///
+/// If there is no such process.
+pub fn process_descriptor(pid: u32) -> File {
+    let pid = libc::c_long::from(pid);
+    // SAFETY: two integers, no pointers.
+    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let descriptor = i32::try_from(descriptor).ok().filter(|fd| *fd >= 0);
+    let descriptor = descriptor.unwrap_or_else(|| panic!("{}", io::Error::last_os_error()));
+    // SAFETY: the kernel has just made it for the caller, and nothing else owns it.
+    File::from(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// Runs a program in the current namespace and returns what it printed.

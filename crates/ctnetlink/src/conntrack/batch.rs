@@ -5,8 +5,8 @@ use crate::error::{Error, Operation, Result};
 use crate::model::flow::Flow;
 use crate::model::key::Key;
 use crate::model::new_entry::{Change, NewEntry};
-use crate::request::entry::{self, Update};
 use crate::request;
+use crate::request::entry::{self, Update};
 use crate::transport::answer::Answer;
 use crate::transport::command::Command;
 use crate::wire::Message;
@@ -456,8 +456,7 @@ fn refused_as_a_whole(outcomes: &[Option<Outcome>]) -> Option<&Error> {
 /// too (`FIXED_TIMEOUT`); then a request that everybody may send who may send any succeeds.
 fn is_refusal(command: &mut Command, error: &Error) -> bool {
     let denied = |error: &Error| error.raw_os_error() == Some(libc::EPERM);
-    denied(error)
-        && stats::totals(command).err().is_some_and(|error| denied(&error))
+    denied(error) && stats::totals(command).err().is_some_and(|error| denied(&error))
 }
 
 /// Requests without an answer were executed with an unknown result.

@@ -14,7 +14,7 @@ use crate::model::capability::Trusts;
 use crate::model::flow::{Flow, FlowRef, Index};
 use crate::request::{entry, filter as request};
 use crate::transport::answer::Answer;
-use crate::transport::socket::{RECEIVE_CAPACITY, Socket};
+use crate::transport::socket::{Socket, first_sequence, receive_buffer};
 use crate::wire::Messages;
 
 /// What a dump reads.
@@ -122,13 +122,13 @@ impl Dump {
     ) -> Result<Dump> {
         let mut dump = Dump {
             socket,
-            buffer: Vec::with_capacity(RECEIVE_CAPACITY),
+            buffer: receive_buffer(Operation::Dump)?,
             offset: 0,
             filter,
             passes,
             started: 0,
             pushdown,
-            sequence: 0,
+            sequence: first_sequence(),
             received: 0,
             interrupted: false,
             finished: false,
@@ -256,7 +256,7 @@ impl Dump {
         match self.passes.get(self.started) {
             Some(source) => {
                 self.started += 1;
-                self.sequence += 1;
+                self.sequence = self.sequence.wrapping_add(1).max(1);
                 let request = match source {
                     Source::Table(part) => request::dump(self.sequence, part),
                     Source::TableAndZero => entry::dump_and_zero(self.sequence),

@@ -5,8 +5,8 @@ use crate::error::{Operation, Result};
 use crate::model::flow::Flow;
 use crate::model::key::Key;
 use crate::model::new_entry::{Change, NewEntry};
-use crate::request::entry::{self, Update};
 use crate::request;
+use crate::request::entry::{self, Update};
 use crate::transport::command::Command;
 
 /// What an operation touched, if the kernel reported it.

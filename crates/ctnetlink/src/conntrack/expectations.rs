@@ -1,7 +1,7 @@
 //! The handle's operations on expectations.
 
-use super::{Conntrack, named};
 use super::stats::{self, ExpectStats};
+use super::{Conntrack, named};
 use crate::error::{Error, Operation, Result};
 use crate::model::expectation::{ExpectKey, Expectation, Named, NewExpectation};
 use crate::model::key::Key;

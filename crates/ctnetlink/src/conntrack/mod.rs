@@ -14,6 +14,7 @@ mod zero;
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::batch::{Batch, Outcome};
@@ -31,8 +32,11 @@ use crate::probe;
 use crate::request::entry::{self, Update};
 use crate::transport::command::Command;
 use crate::transport::namespace::Namespace;
+use crate::transport::process::PerProcess;
 use crate::wire::Message;
 
+/// Where `ip netns add` puts the files of its namespaces.
+const NAMES: &str = "/run/netns";
 const MAX_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 
 /// The conntrack table of one network namespace.
@@ -41,6 +45,9 @@ const MAX_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 /// lock. So you can delete while dumping, run two dumps at once, and share a handle between
 /// threads. Opening needs no privilege; everything else needs `CAP_NET_ADMIN` in the user
 /// namespace that owns the network namespace.
+///
+/// A handle also works in a child process after `fork(2)`: the child opens sockets of its own, with
+/// receive buffers of the default size. A dump does not: it belongs to the process that started it.
 ///
 /// ```no_run
 /// use ctnetlink::{Conntrack, Filter, Protocol};
@@ -63,7 +70,7 @@ const MAX_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 #[derive(Debug)]
 pub struct Conntrack {
     namespace: Namespace,
-    command: Mutex<Command>,
+    command: PerProcess<Command>,
     /// What the kernel is trusted with; `None` until the handle has probed or was given it.
     trusts: Mutex<Option<Trusts>>,
 }
@@ -84,7 +91,8 @@ impl Conntrack {
     /// # Errors
     ///
     /// `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the namespace and in the
-    /// caller's own; `EINVAL` if the file is not a network namespace.
+    /// caller's own; `EINVAL` if the file is not a network namespace. A descriptor of a process
+    /// (`pidfd_open(2)`) is none: it would mean another namespace when the process moves.
     ///
     /// ```no_run
     /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
@@ -95,14 +103,30 @@ impl Conntrack {
         Conntrack::in_namespace(Namespace::from_file(File::from(namespace.into()))?)
     }
 
+    /// Opens a network namespace by its name, as `ip netns` knows it: `/run/netns/NAME`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_path`](Conntrack::open_path); a name that contains a slash, which is a path.
+    pub fn open_named(name: &str) -> Result<Conntrack> {
+        if name.is_empty() || name.contains('/') || name == "." || name == ".." {
+            return Err(Error::Invalid(format!(
+                "open: {name:?} is not the name of a network namespace; `ip netns` lists the names"
+            )));
+        }
+        Conntrack::open_path(Path::new(NAMES).join(name))
+    }
+
     /// Opens the network namespace bound to a path: `/run/netns/NAME`, `/proc/PID/ns/net`.
     ///
     /// # Errors
     ///
     /// Those of [`open_in`](Conntrack::open_in), and those of opening the file.
-    pub fn open_path(path: impl AsRef<std::path::Path>) -> Result<Conntrack> {
-        let file = File::open(path)
-            .map_err(|source| Error::io(Operation::Open, "the namespace's file", source))?;
+    pub fn open_path(path: impl AsRef<Path>) -> Result<Conntrack> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(|source| {
+            Error::io(Operation::Open, path.to_string_lossy().into_owned(), source)
+        })?;
         Conntrack::open_in(file)
     }
 
@@ -116,7 +140,7 @@ impl Conntrack {
     }
 
     fn in_namespace(namespace: Namespace) -> Result<Conntrack> {
-        let command = Mutex::new(Command::new(namespace.socket()?));
+        let command = PerProcess::new(Command::new(namespace.socket()?)?);
         Ok(Conntrack { namespace, command, trusts: Mutex::new(None) })
     }
 
@@ -128,7 +152,7 @@ impl Conntrack {
     /// [`is_permission_denied`](Error::is_permission_denied),
     /// [`is_not_supported`](Error::is_not_supported).
     pub fn count(&self) -> Result<u32> {
-        Ok(stats::totals(&mut self.command())?.entries)
+        Ok(stats::totals(&mut *self.command()?)?.entries)
     }
 
     /// How many entries the kernel lets each namespace have (`nf_conntrack_max`); 0 means
@@ -139,7 +163,7 @@ impl Conntrack {
     /// Those of [`count`](Conntrack::count). Before Linux 4.19 the limit is read from `/proc/sys`,
     /// which can fail too.
     pub fn limit(&self) -> Result<u32> {
-        limit_of(stats::totals(&mut self.command())?)
+        limit_of(stats::totals(&mut *self.command()?)?)
     }
 
     /// Finds out what the running kernel can filter by, flush by, count and timestamp.
@@ -171,7 +195,7 @@ impl Conntrack {
         // The slow part first, without holding the command socket.
         let trial = probe::try_out();
         let mut found = {
-            let mut command = self.command();
+            let mut command = self.command()?;
             let totals = stats::totals(&mut command)?;
             let limit = limit_of(totals)?;
             probe::capabilities(&self.namespace, &mut command, (totals.entries, limit), trial)?
@@ -424,13 +448,13 @@ impl Conntrack {
     ///
     /// The error of `setsockopt(2)`.
     pub fn set_receive_buffer(&self, bytes: i32) -> Result<usize> {
-        self.command().socket().set_receive_buffer(bytes)
+        self.command()?.socket().set_receive_buffer(bytes)
     }
 
     /// Runs an operation on the command socket. The lock is released before an error is diagnosed,
     /// because the diagnosis sends a request of its own.
     fn ask<T>(&self, operation: impl FnOnce(&mut Command) -> Result<T>) -> Result<T> {
-        let result = operation(&mut self.command());
+        let result = operation(&mut *self.command()?);
         result.map_err(|error| self.diagnose(error))
     }
 
@@ -441,7 +465,7 @@ impl Conntrack {
     ///
     /// The error of `getsockname(2)`.
     pub fn port_id(&self) -> Result<u32> {
-        self.command().socket().port_id()
+        self.command()?.socket().port_id()
     }
 
     /// `EINVAL` can mean an invalid request or a kernel without ctnetlink: sends a request that is
@@ -455,10 +479,8 @@ impl Conntrack {
         error
     }
 
-    pub(crate) fn command(&self) -> MutexGuard<'_, Command> {
-        // A panic in the middle of an exchange leaves answers queued, which the next exchange
-        // skips by their sequence numbers.
-        lock(&self.command)
+    pub(crate) fn command(&self) -> Result<MutexGuard<'_, Command>> {
+        self.command.lock(|| Command::new(self.namespace.socket()?))
     }
 }
 

@@ -178,7 +178,7 @@ mod tests {
         ctnetlink_testbed::netns::in_netns(|| {
             let socket = crate::transport::socket::Socket::open().unwrap();
             socket.overflow();
-            let mut command = Command::new(socket);
+            let mut command = Command::new(socket).unwrap();
             let error = totals(&mut command).unwrap_err();
             assert!(matches!(error, Error::Overrun { operation: Operation::Count }), "{error}");
             assert_eq!(totals(&mut command).unwrap().entries, 0);

@@ -105,7 +105,9 @@ impl Conntrack {
         datagram: &mut [u8],
         starts: &[usize],
     ) -> (Vec<(usize, Flow)>, Result<()>) {
-        let asked = named::ask_many(&mut self.command(), Operation::Zero, datagram, starts);
+        let asked = self.command().and_then(|mut command| {
+            named::ask_many(&mut command, Operation::Zero, datagram, starts)
+        });
         let (answers, mut complete) = match asked {
             Ok(asked) => asked,
             Err(error) => return (Vec::new(), Err(error)),

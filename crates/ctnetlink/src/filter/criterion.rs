@@ -97,8 +97,20 @@ impl Range {
 }
 
 impl Criterion {
+    /// Whether the criterion, or its negation, is true of an entry. An amount that the entry does
+    /// not have makes both false.
     #[inline]
-    pub(crate) fn matches<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> bool {
+    pub(crate) fn holds<B: AsRef<[u8]>>(&self, flow: &Flow<B>, negated: bool) -> bool {
+        match self {
+            Criterion::Amount(quantity, range) => {
+                quantity.of(flow).is_some_and(|number| range.contains(number) != negated)
+            }
+            other => other.matches(flow) != negated,
+        }
+    }
+
+    #[inline]
+    fn matches<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> bool {
         match self {
             Criterion::Family(family) => flow.family() == *family,
             Criterion::Protocol(protocol) => flow.protocol() == *protocol,

@@ -23,6 +23,10 @@ use crate::model::capability::Trusts;
 pub struct Explanation {
     /// The filter.
     pub filter: String,
+    /// Why the filter can match nothing at all ([`Filter::never_matches`]).
+    ///
+    /// [`Filter::never_matches`]: crate::Filter::never_matches
+    pub never: Option<String>,
     /// What the kernel filters by in each pass over the table, in the words of the filter. Empty if
     /// it filters nothing.
     pub passes: Vec<String>,
@@ -86,6 +90,7 @@ impl Explanation {
         let flushes = plan::flush(expression, trusts);
         Explanation {
             filter: expression.to_string(),
+            never: plan::never(expression),
             passes: plan.passes.iter().map(ToString::to_string).collect(),
             stayed,
             flushes: flushes.as_ref().map_or(0, Vec::len),
@@ -97,6 +102,9 @@ impl Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "filter     {}", self.filter)?;
+        if let Some(why) = &self.never {
+            writeln!(f, "never      no entry can match: {why}")?;
+        }
         for (at, pass) in self.passes.iter().enumerate() {
             let pass = if pass.is_empty() { "everything" } else { pass };
             match self.passes.len() {

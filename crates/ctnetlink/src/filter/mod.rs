@@ -47,10 +47,22 @@ use crate::uapi::HELPER_NAME_MAX;
 /// an empty mask, an empty set) makes the whole expression invalid: it matches nothing, and every
 /// operation refuses it with an error that says why.
 ///
-/// A criterion about something an entry does not have (a port, a mark, counters) does not match
-/// that entry; its negation does.
+/// A criterion about something an entry does not have (a port, a mark, a helper) does not match
+/// that entry; its negation does. Amounts (timeout, age, packets, bytes) are different: an entry
+/// without the amount matches neither the criterion nor its negation. So `not timeout < 30` leaves
+/// out offloaded entries, which have no timeout, and `not packets > 0` leaves out entries that were
+/// made while nothing was counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter(Result<Expression, String>);
+pub struct Filter(Result<Levelled, String>);
+
+/// An expression with its depth. The depth is kept, because counting it again for each operator of
+/// a long chain takes quadratic time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Levelled {
+    expression: Expression,
+    /// Levels of "and", "or" and "not"; 0 for a criterion.
+    levels: usize,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Expression {
@@ -108,7 +120,7 @@ const EMPTY_SET: &str = "an empty set selects nothing, and its negation everythi
 
 impl Filter {
     fn is(criterion: Criterion) -> Filter {
-        Filter(Ok(Expression::Is(criterion)))
+        Filter(Ok(Levelled { expression: Expression::Is(criterion), levels: 0 }))
     }
 
     fn invalid(why: impl Into<String>) -> Filter {
@@ -233,8 +245,7 @@ impl Filter {
 
     /// All of these label bits are set. An empty set of bits is invalid.
     pub fn labels(labels: Labels) -> Filter {
-        let each = labels.iter().map(Filter::label);
-        each.reduce(|all, one| all & one).unwrap_or_else(|| Filter::invalid(EMPTY_SET))
+        Filter::all(labels.iter().map(Filter::label))
     }
 
     /// The helper attached to the entry has this name, such as `ftp`. Names the kernel cannot have
@@ -299,7 +310,7 @@ impl Filter {
     ///
     /// An invalid filter matches nothing, negated or not.
     pub fn matches<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> bool {
-        self.0.as_ref().is_ok_and(|expression| expression.matches(flow))
+        self.0.as_ref().is_ok_and(|filter| filter.expression.matches(flow))
     }
 
     /// What the kernel would be asked to filter by, and why it is not asked for more.
@@ -319,6 +330,21 @@ impl Filter {
         Ok(Explanation::of(self.expression()?, &capabilities.trusts))
     }
 
+    /// Why the filter can match no entry at all, if that can be seen from the filter alone: criteria
+    /// that contradict each other, or packets to the unspecified address. A command should say so
+    /// instead of showing nothing.
+    ///
+    /// ```
+    /// use ctnetlink::Filter;
+    /// let never = |text: &str| text.parse::<Filter>().unwrap().never_matches();
+    /// assert!(never("udp and tcp").is_some_and(|why| why.starts_with("tcp: another criterion")));
+    /// assert!(never("orig dst 0.0.0.0").is_some());
+    /// assert_eq!(never("udp or tcp"), None);
+    /// ```
+    pub fn never_matches(&self) -> Option<String> {
+        plan::never(self.expression().ok()?)
+    }
+
     /// Whether the filter is valid. [`matches`](Filter::matches) of an invalid filter is always
     /// false, and operations refuse it with this error.
     ///
@@ -332,7 +358,7 @@ impl Filter {
     /// The expression, if it is valid.
     fn expression(&self) -> Result<&Expression, Error> {
         let invalid = |why: &String| Error::Invalid(format!("filter: {why}"));
-        self.0.as_ref().map_err(invalid)
+        self.0.as_ref().map(|filter| &filter.expression).map_err(invalid)
     }
 
     /// What to ask the kernel for.
@@ -349,23 +375,63 @@ impl Filter {
     /// The same filter, with the cheapest members of conjunctions and alternatives first. Worth it
     /// for many entries.
     pub(crate) fn cheapest_first(&self) -> Filter {
-        Filter(self.0.clone().map(|expression| expression.cheapest_first().0))
+        Filter(self.0.clone().map(|filter| Levelled {
+            expression: filter.expression.cheapest_first().0,
+            levels: filter.levels,
+        }))
     }
 
-    /// Combines two filters; one that is invalid makes the result invalid.
+    /// Any of these filters matches, which is `a | b | c`. No filter at all is invalid.
+    ///
+    /// ```
+    /// use ctnetlink::Filter;
+    /// let zones = Filter::any((1..=3).map(Filter::zone));
+    /// assert_eq!(zones.to_string(), "zone 1 or zone 2 or zone 3");
+    /// ```
+    pub fn any(filters: impl IntoIterator<Item = Filter>) -> Filter {
+        let any = filters.into_iter().reduce(|any, one| any | one);
+        any.unwrap_or_else(|| Filter::invalid(EMPTY_SET))
+    }
+
+    /// All of these filters match, which is `a & b & c`. No filter at all is invalid.
+    ///
+    /// ```
+    /// use ctnetlink::{Filter, Protocol};
+    /// let dns = Filter::all([Filter::protocol(Protocol::UDP), Filter::orig_dst_port(53)]);
+    /// assert_eq!(dns.to_string(), "udp and orig dst port 53");
+    /// ```
+    pub fn all(filters: impl IntoIterator<Item = Filter>) -> Filter {
+        let all = filters.into_iter().reduce(|all, one| all & one);
+        all.unwrap_or_else(|| Filter::invalid(EMPTY_SET))
+    }
+
+    /// Combines two filters; one that is invalid makes the result invalid. `open` gives the members
+    /// of a conjunction or of alternatives, whichever is made, so that chains of operators stay
+    /// flat. Any other expression is a member itself, one level below.
     fn combine(
         self,
         other: Filter,
-        with: impl FnOnce(Expression, Expression) -> Expression,
+        open: fn(Expression) -> Result<Vec<Expression>, Expression>,
+        close: fn(Vec<Expression>) -> Expression,
     ) -> Filter {
-        Filter(self.0.and_then(|left| other.0.map(|right| with(left, right)))).unless_too_deep()
+        let both = self.0.and_then(|left| other.0.map(|right| (left, right)));
+        Filter(both.map(|(left, right)| {
+            let members = |side: Levelled| match open(side.expression) {
+                Ok(members) => (members, side.levels),
+                Err(single) => (vec![single], side.levels + 1),
+            };
+            let ((mut parts, left), (more, right)) = (members(left), members(right));
+            parts.extend(more);
+            Levelled { expression: close(parts), levels: left.max(right) }
+        }))
+        .unless_too_deep()
     }
 
     /// Refuses an expression that is too deep: nobody writes one on purpose, and reading it could
     /// exhaust the stack.
     fn unless_too_deep(self) -> Filter {
         match &self.0 {
-            Ok(expression) if expression.is_deeper_than(MAX_LEVELS) => Filter::invalid(format!(
+            Ok(filter) if filter.levels > MAX_LEVELS => Filter::invalid(format!(
                 "more than {MAX_LEVELS} levels of \"and\", \"or\" and \"not\""
             )),
             _ => self,
@@ -378,22 +444,21 @@ const MAX_LEVELS: usize = 64;
 
 impl Expression {
     pub(crate) fn matches<B: AsRef<[u8]>>(&self, flow: &Flow<B>) -> bool {
-        match self {
-            Expression::Is(criterion) => criterion.matches(flow),
-            Expression::All(parts) => parts.iter().all(|part| part.matches(flow)),
-            Expression::Any(parts) => parts.iter().any(|part| part.matches(flow)),
-            Expression::Not(part) => !part.matches(flow),
-        }
+        self.holds(flow, false)
     }
 
-    fn is_deeper_than(&self, levels: usize) -> bool {
+    /// Whether the expression, or its negation, is true of an entry. Negations are carried down to
+    /// the criteria, because an amount that an entry does not have makes both false.
+    fn holds<B: AsRef<[u8]>>(&self, flow: &Flow<B>, negated: bool) -> bool {
         match self {
-            Expression::Is(_) => false,
-            _ if levels == 0 => true,
+            Expression::Is(criterion) => criterion.holds(flow, negated),
+            Expression::Not(part) => part.holds(flow, !negated),
+            // De Morgan: the negation of a conjunction is the alternatives of the negations.
+            Expression::All(parts) if !negated => parts.iter().all(|part| part.holds(flow, false)),
+            Expression::Any(parts) if negated => parts.iter().all(|part| part.holds(flow, true)),
             Expression::All(parts) | Expression::Any(parts) => {
-                parts.iter().any(|part| part.is_deeper_than(levels - 1))
+                parts.iter().any(|part| part.holds(flow, negated))
             }
-            Expression::Not(part) => part.is_deeper_than(levels - 1),
         }
     }
 
@@ -424,15 +489,6 @@ impl Expression {
             }
         }
     }
-
-    /// The members of a conjunction or of alternatives, whichever `open` opens, so that chains of
-    /// operators stay flat. Any other expression is its own only member.
-    fn members(
-        self,
-        open: fn(Expression) -> Result<Vec<Expression>, Expression>,
-    ) -> Vec<Expression> {
-        open(self).unwrap_or_else(|single| vec![single])
-    }
 }
 
 impl BitAnd for Filter {
@@ -443,11 +499,7 @@ impl BitAnd for Filter {
             Expression::All(parts) => Ok(parts),
             single => Err(single),
         };
-        self.combine(other, |left, right| {
-            let mut parts = left.members(open);
-            parts.extend(right.members(open));
-            Expression::All(parts)
-        })
+        self.combine(other, open, Expression::All)
     }
 }
 
@@ -459,11 +511,7 @@ impl BitOr for Filter {
             Expression::Any(parts) => Ok(parts),
             single => Err(single),
         };
-        self.combine(other, |left, right| {
-            let mut parts = left.members(open);
-            parts.extend(right.members(open));
-            Expression::Any(parts)
-        })
+        self.combine(other, open, Expression::Any)
     }
 }
 
@@ -471,14 +519,18 @@ impl Not for Filter {
     type Output = Filter;
 
     fn not(self) -> Filter {
-        Filter(self.0.map(|expression| Expression::Not(Box::new(expression)))).unless_too_deep()
+        let not = |filter: Levelled| Levelled {
+            expression: Expression::Not(Box::new(filter.expression)),
+            levels: filter.levels + 1,
+        };
+        Filter(self.0.map(not)).unless_too_deep()
     }
 }
 
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Ok(expression) => expression.fmt(f),
+            Ok(filter) => filter.expression.fmt(f),
             Err(why) => write!(f, "<invalid: {why}>"),
         }
     }

@@ -123,3 +123,89 @@ fn conjunctions_stay_flat() {
     assert_eq!(flat, a.clone() & (b.clone() & (c.clone() & d.clone())));
     assert_eq!((a.clone() | b.clone()) | (c.clone() | d.clone()), a | (b | (c | d)));
 }
+
+/// An offloaded entry has no timeout: it is neither about to expire nor far from it.
+#[test]
+fn an_amount_that_is_absent_is_neither_small_nor_large() {
+    use crate::model::flow::FlowRef;
+    use crate::model::flow::tests::{DUMPED, unhex};
+    let without = DUMPED.replace("080007000000012b", "0800c8000000012b");
+    assert_ne!(without, DUMPED);
+    let (without, with) = (unhex(&without), unhex(DUMPED));
+    let offloaded = FlowRef::parse(&without[16..]).unwrap();
+    let other = FlowRef::parse(&with[16..]).unwrap();
+    assert_eq!((offloaded.timeout(), other.timeout().map(|t| t.as_secs())), (None, Some(299)));
+    for (text, matches, offloaded_matches) in [
+        ("timeout < 30", false, false),
+        ("not timeout < 30", true, false),
+        ("not not timeout < 30", false, false),
+        ("not (udp and timeout < 30)", true, false),
+        ("not (tcp and timeout < 30)", true, true),
+        ("not (tcp or timeout < 30)", true, false),
+        ("not (udp or timeout < 30)", false, false),
+        ("timeout < 30 or udp", true, true),
+        // Anything else that is absent is not so.
+        ("helper ftp", false, false),
+        ("not helper ftp", true, true),
+        ("label 5", false, false),
+        ("not label 5", true, true),
+    ] {
+        let filter: Filter = text.parse().unwrap();
+        let both = (filter.matches(&other), filter.matches(&offloaded));
+        assert_eq!(both, (matches, offloaded_matches), "{text}");
+        assert_eq!(filter.cheapest_first().matches(&offloaded), offloaded_matches, "{text}");
+    }
+}
+
+/// Chains and sets of any length: neither the stack nor the time depends on more than the length.
+#[test]
+fn long_chains_are_flat() {
+    const LENGTH: u16 = 60_000;
+    let zones: Vec<String> = (0..LENGTH).map(|zone| zone.to_string()).collect();
+    let set: Filter = format!("zone in {{{}}}", zones.join(",")).parse().unwrap();
+    let chain = Filter::any((0..LENGTH).map(Filter::zone));
+    assert_eq!(set, chain);
+    let text: Filter = format!("zone {}", zones.join(" or zone ")).parse().unwrap();
+    assert_eq!(text, chain);
+    let all = (0..LENGTH).map(Filter::zone).reduce(|all, one| all & !one).unwrap();
+    assert!(all.check().is_ok());
+    assert!(Filter::any([]).check().is_err() && Filter::all([]).check().is_err());
+}
+
+#[test]
+fn a_filter_that_can_match_nothing_says_so() {
+    for (text, why) in [
+        ("udp and tcp", "tcp: another criterion requires another value of the same field"),
+        ("ip and ip6", "ip6: another criterion"),
+        ("ip6 and orig dst 10.0.0.1", "orig dst 10.0.0.1: another criterion"),
+        ("orig dst 10.0.0.1 and orig dst 10.0.0.2", "orig dst 10.0.0.2: another criterion"),
+        ("orig src 10.0.0.1 and reply src fd00::1", "reply src fd00::1: another criterion"),
+        ("host fd00::1 and ip", "host fd00::1: another criterion"),
+        ("udp and orig dst port 53 and orig dst port 54", "orig dst port 54: another criterion"),
+        ("unreplied and not unreplied", "status set SEEN_REPLY: another criterion"),
+        ("mark 1 and mark 2", "mark 0x2: another criterion"),
+        ("zone 1 and zone 2", "zone 2: another criterion"),
+        ("orig dst 0.0.0.0", "orig dst 0.0.0.0: no packet is sent there"),
+        ("udp and orig dst ::", "orig dst ::: no packet is sent there"),
+        ("udp and (tcp or sctp)", "tcp: another criterion"),
+        ("not (ip or ip6)", "ip: another criterion"),
+    ] {
+        let found = text.parse::<Filter>().unwrap().never_matches();
+        assert!(found.as_deref().is_some_and(|found| found.starts_with(why)), "{text}: {found:?}");
+    }
+    for text in [
+        "udp",
+        "udp or tcp",
+        "not (udp and tcp)",
+        "udp and (tcp or udp)",
+        "orig src 0.0.0.0",
+        "orig dst 0.0.0.0/0",
+        "orig dst {0.0.0.0, 10.0.0.1}",
+        "orig dst 10.0.0.1 and reply src 10.0.0.2",
+        "orig dst port 53 and orig dst port 54",
+        "icmp and icmp-type 3",
+    ] {
+        assert_eq!(text.parse::<Filter>().unwrap().never_matches(), None, "{text}");
+    }
+    assert_eq!(Filter::orig_dst_in(Addresses::default()).never_matches(), None, "it is invalid");
+}

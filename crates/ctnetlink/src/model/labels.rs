@@ -20,25 +20,43 @@ pub(crate) const LENGTH: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Labels(u128);
 
-impl Labels {
-    /// Reads the attribute: an array of 32-bit words in **host** order, bit 0 in the first.
-    pub(crate) fn parse(value: &[u8]) -> Labels {
-        let mut bits = 0;
-        for (at, word) in value.chunks_exact(4).take(LENGTH / 4).enumerate() {
-            let word = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]);
-            bits |= u128::from(word) << (at * 32);
+/// How the words of a bitmap lie in memory.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    big_endian: bool,
+    /// Bytes of the kernel's `unsigned long`.
+    long: usize,
+}
+
+/// This machine. A kernel of 64 bits is taken for one of 32 by a program of 32 bits; the two differ
+/// on big-endian machines only.
+const HOST: Layout = Layout { big_endian: cfg!(target_endian = "big"), long: size_of::<usize>() };
+
+impl Layout {
+    /// The bytes of a bitmap from the lowest bits to the highest, from those in memory; and back.
+    fn reorder(self, mut bytes: [u8; LENGTH]) -> [u8; LENGTH] {
+        if self.big_endian {
+            bytes.chunks_exact_mut(self.long).for_each(<[u8]>::reverse);
         }
-        Labels(bits)
+        bytes
+    }
+}
+
+impl Labels {
+    /// Reads the attribute. The kernel sends its bitmap as it lies in memory: an array of
+    /// `unsigned long` in host order, bit 0 in the first (`ctnetlink_dump_labels`).
+    pub(crate) fn parse(value: &[u8]) -> Labels {
+        let mut bytes = [0; LENGTH];
+        // A part of a 32-bit word is not read.
+        for (to, word) in bytes.chunks_exact_mut(4).zip(value.chunks_exact(4)) {
+            to.copy_from_slice(word);
+        }
+        Labels(u128::from_le_bytes(HOST.reorder(bytes)))
     }
 
     /// The attribute's bytes.
     pub(crate) fn bytes(self) -> [u8; LENGTH] {
-        let mut bytes = [0; LENGTH];
-        for (at, word) in bytes.chunks_exact_mut(4).enumerate() {
-            let bits = u32::try_from(self.0 >> (at * 32) & u128::from(u32::MAX)).unwrap_or(0);
-            word.copy_from_slice(&bits.to_ne_bytes());
-        }
-        bytes
+        HOST.reorder(self.0.to_le_bytes())
     }
 
     /// Whether this bit is set. Numbers above 127 never are.
@@ -156,6 +174,23 @@ mod tests {
         assert!(!Labels::from_iter([1]).has(200));
         assert_eq!(Labels::parse(&[1, 0, 0]), Labels::default(), "no whole word");
         assert_eq!(Labels::from_iter([5, 6]).to_string(), "5,6");
+    }
+
+    /// Bit 5 is in the first byte of a little-endian kernel, in the fourth of a big-endian one of
+    /// 32 bits, and in the eighth of one of 64 bits.
+    #[test]
+    fn the_bitmap_of_every_kernel() {
+        for (big_endian, long, at) in [(false, 4, 0), (false, 8, 0), (true, 4, 3), (true, 8, 7)] {
+            let layout = Layout { big_endian, long };
+            let mut memory = [0; LENGTH];
+            memory[at] = 1 << 5;
+            // Bit 127 is the highest bit of the last word.
+            memory[if big_endian { LENGTH - long } else { LENGTH - 1 }] |= 0x80;
+            let bits = u128::from_le_bytes(layout.reorder(memory));
+            assert_eq!(bits, 1 << 5 | 1 << 127, "{layout:?}");
+            assert_eq!(layout.reorder(bits.to_le_bytes()), memory, "{layout:?}");
+        }
+        assert_eq!(HOST.long, size_of::<std::ffi::c_ulong>());
     }
 
     #[test]

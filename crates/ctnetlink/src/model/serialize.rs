@@ -1,5 +1,6 @@
 //! `Serialize`, behind the feature `serde`. Field names are stable. Fields that an entry does not
-//! have are left out, so that absent and zero stay different.
+//! have are left out, so that absent and zero stay different; only an absent `timeout` is `null`,
+//! because an entry without one (an offloaded one) lives on, and does not expire at once.
 
 use std::time::{Duration, SystemTime};
 
@@ -32,9 +33,9 @@ impl<B: AsRef<[u8]>> Serialize for Flow<B> {
         map.serialize_entry("orig", &InFlow(self.orig()))?;
         map.serialize_entry("reply", &InFlow(self.reply()))?;
         map.serialize_entry("status", &self.status().bits())?;
+        map.serialize_entry("timeout", &self.timeout().map(|left| left.as_secs()))?;
         let times = self.timestamps();
         fields!(map,
-            "timeout": self.timeout().map(|left| left.as_secs()),
             "mark": self.mark(),
             "zone": self.zone_of_both(),
             "id": self.id(),

@@ -39,7 +39,7 @@ pub(crate) fn capabilities(
     let flush_filter = command.act(OPERATION, probe::flush_filter());
     let flush_filter = matches!(refusal(flush_filter)?, Some(libc::EINVAL | libc::EOPNOTSUPP));
     let known = |request| -> Result<bool> {
-        let mut command = Command::new(namespace.socket()?);
+        let mut command = Command::new(namespace.socket()?)?;
         Ok(refusal(command.first(OPERATION, request))?.is_some())
     };
     let dump_filter = known(probe::dump_filter())?;

@@ -211,7 +211,7 @@ fn parts(criterion: KernelCriterion, family: Family) -> Vec<KernelPart> {
 
 /// Runs in a scratch namespace: tries every criterion in dumps and flushes.
 pub(crate) fn run() -> Result<Trial> {
-    let mut command = Command::new(Socket::open()?);
+    let mut command = Command::new(Socket::open()?)?;
     let tables = Family::ALL.map(table);
     for entry in tables.iter().flatten() {
         // A kernel that lacks a feature refuses the entry here; it is then not compared.

@@ -54,6 +54,12 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// A length from a message, aligned as netlink does. `None` if that is not a length any more: a
+/// number this large wraps around to a small one where `usize` has 32 bits.
+fn aligned(length: u32) -> Option<usize> {
+    length.checked_next_multiple_of(4)?.try_into().ok()
+}
+
 /// Finds the TLVs behind an error: after the code comes the header of the request, and its payload
 /// unless the reply is capped.
 fn extended_ack(message: &Message<'_>) -> (Option<String>, Option<u32>) {
@@ -65,9 +71,9 @@ fn extended_ack(message: &Message<'_>) -> (Option<String>, Option<u32>) {
         if message.kind == NLMSG_DONE {
             return Some(after_code);
         }
-        let length = after_code.first_chunk().copied().map(u32::from_ne_bytes)? as usize;
-        let skip = if message.flags & NLM_F_CAPPED == 0 { length } else { HEADER_LEN };
-        after_code.get(skip.next_multiple_of(4)..)
+        let length = after_code.first_chunk().copied().map(u32::from_ne_bytes)?;
+        let echoed = if message.flags & NLM_F_CAPPED == 0 { aligned(length)? } else { HEADER_LEN };
+        after_code.get(echoed..)
     };
     let Some(tlvs) = tlvs() else { return (None, None) };
     let (mut text, mut offset) = (None, None);
@@ -163,6 +169,22 @@ mod tests {
                 panic!("an error");
             };
             assert_eq!((errno, message.as_deref(), offset), (libc::ERANGE, Some("no"), Some(24)));
+        }
+    }
+
+    /// The echoed length is the kernel's, or a forger's.
+    #[test]
+    fn a_length_does_not_wrap_around() {
+        assert_eq!([0, 1, 4, 5].map(aligned), [0, 4, 4, 8].map(Some));
+        assert_eq!([u32::MAX - 2, u32::MAX].map(aligned), [None; 2]);
+        for length in [u32::MAX, u32::MAX - 3, 0x8000_0000] {
+            let mut payload = (-libc::EINVAL).to_ne_bytes().to_vec();
+            payload.extend(length.to_ne_bytes());
+            payload.resize(64, 0);
+            assert!(matches!(
+                reply(NLMSG_ERROR, NLM_F_ACK_TLVS, &payload),
+                Answer::Error(Error::Kernel { message: None, offset: None, .. })
+            ));
         }
     }
 

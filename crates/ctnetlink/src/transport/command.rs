@@ -3,7 +3,7 @@
 use crate::error::{Error, Operation, Result};
 use crate::request;
 use crate::transport::answer::Answer;
-use crate::transport::socket::{RECEIVE_CAPACITY, Socket};
+use crate::transport::socket::{Socket, first_sequence, receive_buffer};
 use crate::wire::{Message, Messages};
 
 /// A socket with its buffer and its own count of sequence numbers. Dumps of the table have their
@@ -16,8 +16,9 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    pub(crate) fn new(socket: Socket) -> Command {
-        Command { socket, buffer: Vec::with_capacity(RECEIVE_CAPACITY), next_sequence: 1 }
+    pub(crate) fn new(socket: Socket) -> Result<Command> {
+        let buffer = receive_buffer(Operation::Open)?;
+        Ok(Command { socket, buffer, next_sequence: first_sequence() })
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -211,7 +212,8 @@ mod tests {
     #[test]
     fn sequence_numbers_wrap_around_zero() {
         in_netns(|| {
-            let mut command = Command::new(Socket::open().unwrap());
+            let mut command = Command::new(Socket::open().unwrap()).unwrap();
+            command.next_sequence = 1;
             assert_eq!((command.reserve(1), command.reserve(200), command.reserve(1)), (1, 2, 202));
             command.next_sequence = u32::MAX - 100;
             assert_eq!(command.reserve(200), 1, "not split, and never 0");
@@ -225,7 +227,7 @@ mod tests {
     #[test]
     fn lost_answers_of_a_command_are_an_overrun() {
         in_netns(|| {
-            let mut command = Command::new(Socket::open().unwrap());
+            let mut command = Command::new(Socket::open().unwrap()).unwrap();
             command.socket.overflow();
             let error = command.act(Operation::Flush, crate::request::entry::flush(None));
             assert!(
@@ -241,7 +243,7 @@ mod tests {
     #[test]
     fn lost_answers_of_a_collected_dump_are_an_overrun() {
         in_netns(|| {
-            let mut command = Command::new(Socket::open().unwrap());
+            let mut command = Command::new(Socket::open().unwrap()).unwrap();
             command.socket.overflow();
             let stats = || crate::request::entry::stats_cpu();
             let error = command.collect(Operation::Stats, stats(), |_| Ok(()));
@@ -267,7 +269,7 @@ mod tests {
             let entries: Vec<_> =
                 (1..=300).map(|n| Entry::udp(at("1", n), at("2", 53), at("3", 53))).collect();
             fill(&entries);
-            let mut command = Command::new(Socket::open().unwrap());
+            let mut command = Command::new(Socket::open().unwrap()).unwrap();
             let dump = || filter::dump(0, &KernelPart::default());
             let error = command
                 .collect(Operation::Dump, dump(), |_| Err(Error::Invalid("not this one".into())));

@@ -6,4 +6,5 @@
 pub(crate) mod answer;
 pub(crate) mod command;
 pub(crate) mod namespace;
+pub(crate) mod process;
 pub(crate) mod socket;

@@ -1,5 +1,7 @@
 //! Filters as text, with the keywords of tcpdump and `conntrack`.
 
+mod hint;
+
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -43,6 +45,11 @@ impl FromStr for Filter {
     /// of(X)      = X | [ "in" ] "{" X { "," X } "}"               any of them
     /// amount     = ("<" | "<=" | "=" | ">=" | ">") NUMBER | NUMBER "-" NUMBER
     /// ```
+    ///
+    /// An amount that an entry does not have matches neither a comparison nor its negation: an
+    /// offloaded entry has no timeout, an entry has an age only if it was made while
+    /// `nf_conntrack_timestamp` was 1, and counters only if `nf_conntrack_acct` was. All other
+    /// criteria about what an entry does not have are false, and their negations true.
     ///
     /// Numbers may be hexadecimal (`0x1f`) in marks and status bits; status bits have the names of
     /// [`Status`] in any case, or are numbers; `packets` and `bytes` without a direction count both
@@ -176,7 +183,9 @@ impl<'a> Parser<'a> {
             Some((offset, word)) => (*offset, format!("found {word:?}")),
             None => (self.text.trim_end().len(), "found the end of input".to_owned()),
         };
-        self.error_at(offset, &format!("expected {what}, {found}"))
+        let meant = self.tokens.get(self.at).and_then(|(_, word)| hint::meant(word));
+        let perhaps = meant.map_or_else(String::new, |meant| format!("; perhaps {meant:?}"));
+        self.error_at(offset, &format!("expected {what}, {found}{perhaps}"))
     }
 
     /// An error at an offset, with the line it is in.
@@ -385,8 +394,7 @@ impl<'a> Parser<'a> {
         one: impl Fn(&mut Self) -> Result<T, Error>,
         filter: impl Fn(T) -> Filter,
     ) -> Result<Filter, Error> {
-        let each = self.one_or_set(one)?.into_iter().map(filter);
-        each.reduce(|any, one| any | one).ok_or_else(|| self.expected("a value"))
+        Ok(Filter::any(self.one_or_set(one)?.into_iter().map(filter)))
     }
 
     fn zone(&mut self, direction: Option<Direction>) -> Result<Filter, Error> {

@@ -9,6 +9,7 @@
 //! nothing: [`flush`] refuses unless every criterion can be expressed and is proved.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::criterion::{Criterion, Direction, IcmpField, Side};
 use super::kernel_part::{KernelPart, TuplePart};
@@ -177,7 +178,7 @@ impl<'t> Builder<'t> {
                 set(&mut self.part.zone, *zone)
             }
             Criterion::Zone(Some(_), _) => Err(Why::NoSuchFilter("the zone of one direction")),
-            Criterion::Host(_) => Err(Why::NoSuchFilter("an address in any place")),
+            Criterion::Host(addresses) => self.host(addresses),
             Criterion::Label(_) => Err(Why::NoSuchFilter("labels")),
             Criterion::Helper(_) => Err(Why::NoSuchFilter("helpers")),
             Criterion::TcpState(_) | Criterion::SctpState(_) => {
@@ -212,6 +213,14 @@ impl<'t> Builder<'t> {
         })?;
         let tuple = self.tuple(direction);
         set(if side == Side::Src { &mut tuple.src } else { &mut tuple.dst }, address)
+    }
+
+    fn host(&mut self, addresses: &Addresses) -> Result<(), Why> {
+        // All four addresses of an entry are of its family, so the other family need not be walked.
+        if let Some(family) = addresses.family() {
+            self.family(family)?;
+        }
+        Err(Why::NoSuchFilter("an address in any place"))
     }
 
     fn port(&mut self, direction: Direction, side: Side, ports: &Ports) -> Result<(), Why> {
@@ -514,6 +523,49 @@ pub(crate) fn flush(expression: &Expression, trusts: &Trusts) -> Result<Vec<Kern
     }
     let families = part.family.map_or(Family::ALL.to_vec(), |family| vec![family]);
     Ok(families.into_iter().map(|f| KernelPart { family: Some(f), ..part }).collect())
+}
+
+/// Why no entry can match, if that can be seen from the expression alone.
+pub(super) fn never(expression: &Expression) -> Option<String> {
+    never_normal(&normal(expression, false))
+}
+
+fn never_normal(expression: &Expression) -> Option<String> {
+    let mut required = Required::default();
+    required.collect(expression);
+    if let Some(address) = required.criteria.iter().find(|criterion| is_nowhere(criterion)) {
+        return Some(format!(
+            "{address}: no packet is sent there; leave it out to mean any address, or write a \
+             prefix such as 0.0.0.0/0"
+        ));
+    }
+    let results = Builder::new(&Trusts::PROVED, Purpose::Dump).add_all(&required.criteria);
+    let contradicts =
+        |(_, result): &(&&Criterion, Result<(), Why>)| *result == Err(Why::Contradiction);
+    if let Some((criterion, _)) = required.criteria.iter().zip(results).find(contradicts) {
+        return Some(format!("{criterion}: {}", Why::Contradiction));
+    }
+    // Alternatives none of which can hold, even together with the rest.
+    required.any.iter().find_map(|alternatives| {
+        let mut reasons = alternatives.iter().map(|alternative| {
+            let rest =
+                required.criteria.iter().map(|criterion| Expression::Is((*criterion).clone()));
+            never_normal(&Expression::All(rest.chain([alternative.clone()]).collect()))
+        });
+        let first = reasons.next()??;
+        reasons.all(|reason| reason.is_some()).then_some(first)
+    })
+}
+
+/// Whether the criterion is about packets to nowhere: the unspecified address as a destination.
+fn is_nowhere(criterion: &Criterion) -> bool {
+    let (Criterion::Address(Direction::Orig, Side::Dst, addresses)
+    | Criterion::Address(Direction::Reply, Side::Src, addresses)) = criterion
+    else {
+        return false;
+    };
+    let hosts = addresses.hosts();
+    hosts.is_some_and(|hosts| hosts.iter().all(IpAddr::is_unspecified))
 }
 
 /// For each criterion, the reason why a dump does not leave it to the kernel; `None` if it does.

@@ -105,8 +105,10 @@ fn ports_of_other_protocols_are_ignored_by_the_kernel_and_stay_here() {
 fn prefixes_ranges_and_what_the_kernel_has_no_word_for_stay_here() {
     assert_eq!(plan("orig dst 10.0.0.0/8"), ["ip"]);
     assert_eq!(plan("ip and udp and orig dst port 1-9"), ["ip and udp"]);
+    // An entry with such an address is of its family, wherever the address is.
+    assert_eq!(plan("host 10.0.0.1"), ["ip"]);
+    assert_eq!(plan("host {fd00::1, fd00::2} and udp"), ["ip6 and udp"]);
     for text in [
-        "host 10.0.0.1",
         "label 5",
         "helper ftp",
         "tcp-state CLOSE",
