@@ -151,10 +151,12 @@ class Conntrack:
 
         Without either, return the kernel's own count, which includes expired and dying entries.
         """
-    def capabilities(self) -> Capabilities:
+    def capabilities(self, *, within: float | None = None) -> Capabilities:
         """Find out what the running kernel can filter by, flush by, count and timestamp.
 
-        From then on the kernel filters this handle's dumps by every criterion that was proved.
+        From then on the kernel filters this handle's dumps by every criterion that was proved. With
+        ``within``, what cannot be tried out in so many seconds stays untested, which is always
+        safe; :attr:`Capabilities.untested` says so.
         """
     def use_capabilities(self, capabilities: Capabilities) -> None:
         """Trust the kernel as far as these capabilities say.

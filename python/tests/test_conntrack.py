@@ -321,3 +321,11 @@ def test_threads_run_while_the_kernel_works(insert: Insert) -> None:
     for thread in threads:
         thread.join()
     assert counts == [20] * 8
+
+
+def test_capabilities_within_a_time() -> None:
+    found = ctnetlink.Conntrack().capabilities(within=0)
+    assert found.untested == "the time for it was over"
+    assert {flush for _, flush in found.trust.values()} == {"untested"}
+    with pytest.raises(ValueError, match="within"):
+        ctnetlink.Conntrack().capabilities(within=-1)

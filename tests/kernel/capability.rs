@@ -1,6 +1,7 @@
 //! The probes, against the kernel they ask.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use ctnetlink::{Conntrack, KernelCriterion as C, Trust};
 use ctnetlink_testbed::fill::{Entry, attribute, fill, nest};
@@ -59,6 +60,31 @@ fn the_probe_says_of_ipv6_what_raw_requests_show() {
             assert_eq!(count == 1, found.dump(criterion) == Trust::Proved, "{found}");
             assert!(count == 1 || found.dump(criterion) == Trust::Wrong, "{found}");
         }
+    });
+}
+
+/// What there is no time for stays untested: in both families, or one half would prove it.
+#[test]
+fn a_limit_leaves_the_rest_untested() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        let found = ct.capabilities_within(Duration::ZERO).unwrap();
+        assert_eq!(found.untested.as_deref(), Some("the time for it was over"));
+        for criterion in C::ALL {
+            assert!(matches!(found.dump(criterion), Trust::Untested | Trust::Assumed));
+            assert_eq!(found.flush(criterion), Trust::Untested, "{criterion:?}");
+        }
+        for limit in [5, 20, 60] {
+            let found = ct.capabilities_within(Duration::from_millis(limit)).unwrap();
+            let proved = |criterion| found.flush(criterion) == Trust::Proved;
+            // IPv6 comes last, and all of these need both families.
+            assert!(found.untested.is_none() || !C::ALL.into_iter().all(proved), "{found}");
+            if found.untested.is_some() {
+                assert!(!proved(C::Ports) && !proved(C::ReplyPorts), "{found}");
+            }
+        }
+        let all = ct.capabilities_within(Duration::from_secs(600)).unwrap();
+        assert_eq!(all, ct.capabilities().unwrap());
     });
 }
 

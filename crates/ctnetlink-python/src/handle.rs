@@ -16,7 +16,7 @@ use crate::dump::Dump;
 use crate::error::{raise, raise_io};
 use crate::filter::{self, AnyFilter};
 use crate::flow::Flow;
-use crate::options::{Options, lock};
+use crate::options::{Options, lock, seconds};
 use crate::report::Report;
 
 /// The conntrack table of one network namespace.
@@ -94,8 +94,14 @@ impl Conntrack {
     }
 
     /// Find out what the running kernel can be trusted with; this handle then uses it.
-    fn capabilities(&self, py: Python<'_>) -> PyResult<Capabilities> {
-        self.detached(py, ctnetlink::Conntrack::capabilities).map(Capabilities)
+    #[pyo3(signature = (*, within=None))]
+    fn capabilities(&self, py: Python<'_>, within: Option<f64>) -> PyResult<Capabilities> {
+        let limit = within.map(|limit| seconds("within", limit)).transpose()?;
+        let found = self.detached(py, |ct| match limit {
+            Some(limit) => ct.capabilities_within(limit),
+            None => ct.capabilities(),
+        });
+        found.map(Capabilities)
     }
 
     /// Trust the kernel as far as these capabilities say, from another handle on this machine.

@@ -5,6 +5,7 @@
 mod trial;
 
 use std::fs;
+use std::time::Instant;
 
 use self::trial::Trial;
 use crate::error::{Error, Operation, Result};
@@ -17,11 +18,9 @@ const OPERATION: Operation = Operation::Probe;
 
 /// What the trial found, or why it could not run. It takes a while, and uses no socket of the
 /// handle.
-pub(crate) fn try_out() -> (Trial, Option<String>) {
-    match Namespace::scratch(trial::run) {
-        Ok(trial) => (trial, None),
-        Err(error) => (Trial::default(), Some(error.to_string())),
-    }
+pub(crate) fn try_out(deadline: Option<Instant>) -> Trial {
+    let tried = Namespace::scratch(|| trial::run(deadline));
+    tried.unwrap_or_else(|error| Trial { untested: Some(error.to_string()), ..Trial::default() })
 }
 
 /// Asks all questions in the handle's namespace. It is an error only if the kernel does not behave
@@ -30,7 +29,7 @@ pub(crate) fn capabilities(
     namespace: &Namespace,
     command: &mut Command,
     (entries, limit): (u32, u32),
-    (mut trial, untested): (Trial, Option<String>),
+    mut trial: Trial,
 ) -> Result<Capabilities> {
     match refusal(command.act(OPERATION, probe::control()))? {
         Some(libc::ENOENT) => {}
@@ -57,7 +56,7 @@ pub(crate) fn capabilities(
         flush_filter,
         status_filter: known(probe::status_filter())?,
         zone_filter: known(probe::zone_filter())?,
-        untested,
+        untested: trial.untested,
         trusts: trial.trusts,
         accounting: accounting.map(|value| value != 0),
         timestamps: timestamps.map(|value| value != 0),

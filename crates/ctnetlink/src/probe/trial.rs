@@ -1,17 +1,22 @@
 //! Trying out the kernel's filters, in a scratch namespace on a table of its own.
 //!
-//! For each criterion, the trial dumps and flushes by a few parts like those the planner makes. It
-//! compares the entries that come back, and those that survive, with what the part should select.
-//! An entry that could not be created here (in a zone, of a protocol the kernel lacks) is left out
-//! of the comparison. A trial whose remaining entries show no difference proves nothing.
+//! The trial dumps and flushes by a few parts like those the planner makes. It compares the entries
+//! that come back, and those that survive, with what the part should select. An entry that could
+//! not be created here (in a zone, of a protocol the kernel lacks) is left out of the comparison. A
+//! trial whose remaining entries show no difference proves nothing.
+//!
+//! Each dump walks the hash table of the whole machine, so several fields are asked about at once:
+//! for each of them there is an entry that differs from the first one in this field alone, and the
+//! answer is exact only if the kernel compares them all. A group that is not exact is asked about
+//! again, criterion by criterion.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Operation, Result};
 use crate::filter::kernel_part::{KernelPart, TuplePart};
 use crate::model::capability::{KernelCriterion, Trust, Trusts};
-use crate::model::flow::FlowRef;
+use crate::model::flow::{Flow, FlowRef};
 use crate::model::key::Key;
 use crate::model::labels::Labels;
 use crate::model::new_entry::{Change, NewEntry};
@@ -19,7 +24,8 @@ use crate::model::protocol::Protocol;
 use crate::model::status::Status;
 use crate::model::tuple::{Family, Icmp, Tuple};
 use crate::request::entry::{self, Update};
-use crate::request::filter;
+use crate::request::{self, filter};
+use crate::transport::answer::Answer;
 use crate::transport::command::{Command, refusal};
 use crate::transport::socket::Socket;
 
@@ -32,11 +38,13 @@ pub(crate) struct Trial {
     pub(crate) marks: Option<bool>,
     pub(crate) zones: Option<bool>,
     pub(crate) labels: Option<bool>,
+    /// Why a part of it could not be tried out.
+    pub(crate) untested: Option<String>,
 }
 
 impl Default for Trial {
     fn default() -> Self {
-        Trial { trusts: Trusts::UNTESTED, marks: None, zones: None, labels: None }
+        Trial { trusts: Trusts::UNTESTED, marks: None, zones: None, labels: None, untested: None }
     }
 }
 
@@ -101,6 +109,16 @@ fn table(family: Family) -> Vec<Scratch> {
         Scratch { zone: ZONE, ..base(2004) },
         Scratch { zone: ZONE + 1, ..base(2005) },
     ]);
+    // One with all three, and one for each that differs from it in this one alone.
+    let three =
+        |port| Scratch { mark: MARK, status: Status::CONFIRMED | SET, zone: ZONE, ..base(port) };
+    all.extend([
+        three(2010),
+        Scratch { mark: 0, ..three(2011) },
+        Scratch { status: Status::CONFIRMED, ..three(2012) },
+        Scratch { status: Status::CONFIRMED | SET | UNSET, ..three(2013) },
+        Scratch { zone: ZONE + 1, ..three(2014) },
+    ]);
     let (request, other) = if family == Family::Ipv4 { (8, 13) } else { (128, 139) };
     for (kind, code, id) in [(request, 0, 1), (other, 0, 1), (request, 1, 1), (request, 0, 2)] {
         let icmp = Icmp { kind, code, id };
@@ -128,6 +146,11 @@ impl Scratch {
         // A kernel without zones refuses every zone, even the default one.
         let zone = (self.zone != 0).then_some(self.zone);
         entry::get(&Key { zone, ..Key::orig(self.orig) })
+    }
+
+    /// Whether this is the entry as it was meant.
+    fn is(&self, flow: &Flow) -> bool {
+        (*flow.orig(), *flow.reply(), flow.zone()) == (self.orig, self.reply, self.zone)
     }
 
     /// Whether the part should select this entry, decided without the kernel.
@@ -209,39 +232,180 @@ fn parts(criterion: KernelCriterion, family: Family) -> Vec<KernelPart> {
     }
 }
 
-/// Runs in a scratch namespace: tries every criterion in dumps and flushes.
-pub(crate) fn run() -> Result<Trial> {
+/// Parts with several fields at once, each with the criteria that are right if the part is.
+fn groups(family: Family) -> Vec<(Vec<KernelCriterion>, KernelPart)> {
+    use KernelCriterion as C;
+    let base = KernelPart { family: Some(family), ..KernelPart::default() };
+    let none = TuplePart::default();
+    let ports = |protocol, src, dst| TuplePart {
+        protocol: Some(protocol),
+        src_port: Some(src),
+        dst_port: Some(dst),
+        ..none
+    };
+    let ends =
+        |src, dst| TuplePart { src: Some(host(family, src)), dst: Some(host(family, dst)), ..none };
+    let v4 = family == Family::Ipv4;
+    let (icmp, request) = if v4 { (Protocol::ICMP, 8) } else { (Protocol::ICMPV6, 128) };
+    let ping = TuplePart {
+        protocol: Some(icmp),
+        icmp_type: Some(request),
+        icmp_code: Some(0),
+        icmp_id: Some(1),
+        ..none
+    };
+    let mut all = vec![
+        (vec![C::Family], base),
+        (
+            vec![if v4 { C::OrigIpv4 } else { C::OrigIpv6 }],
+            KernelPart { orig: ends(1, FRONTEND.0), ..base },
+        ),
+        (
+            vec![if v4 { C::ReplyIpv4 } else { C::ReplyIpv6 }],
+            KernelPart { reply: ends(BACKEND.0, 1), ..base },
+        ),
+        (vec![C::Icmp], KernelPart { orig: ping, ..base }),
+        (vec![C::OtherPorts], KernelPart { orig: ports(Protocol::SCTP, 1000, 53), ..base }),
+        (
+            vec![C::Mark, C::Status, C::Zone],
+            KernelPart {
+                mark: Some((MARK, MARK)),
+                status: Some((SET.bits(), (SET | UNSET).bits())),
+                zone: Some(ZONE),
+                ..base
+            },
+        ),
+    ];
+    for protocol in [Protocol::UDP, Protocol::TCP] {
+        let orig = ports(protocol, 1000, FRONTEND.1);
+        all.push((vec![C::Protocol, C::Ports], KernelPart { orig, ..base }));
+        let orig = TuplePart { protocol: Some(protocol), ..none };
+        let reply = ports(protocol, BACKEND.1, 1000);
+        all.push((vec![C::ReplyPorts], KernelPart { orig, reply, ..base }));
+    }
+    all
+}
+
+/// Runs in a scratch namespace: tries every criterion in dumps and flushes. What is not reached
+/// before the deadline stays untested.
+pub(crate) fn run(deadline: Option<Instant>) -> Result<Trial> {
     let mut command = Command::new(Socket::open()?)?;
     let tables = Family::ALL.map(table);
-    for entry in tables.iter().flatten() {
-        // A kernel that lacks a feature refuses the entry here; it is then not compared.
-        let _ = refusal(command.act(OPERATION, entry.create()?))?;
+    let all: Vec<&Scratch> = tables.iter().flatten().collect();
+    // A kernel that lacks a feature refuses the entry here; it is then not compared.
+    create(&mut command, &all)?;
+    let mut existing = Vec::new();
+    for (entry, found) in all.iter().zip(look(&mut command, &all)?) {
+        if found.is_some_and(|flow| entry.is(&flow)) {
+            existing.push(**entry);
+        }
     }
-    let existing = existing(&mut command, &tables)?;
-    if existing.is_empty() {
+    let Some(first) = existing.first().copied() else {
         return Err(Error::Invalid("no entry could be created in the scratch namespace".into()));
+    };
+    let marks = carries_marks(&mut command, &first)?;
+    let mut found = Found {
+        deadline,
+        marks,
+        existing,
+        command: &mut command,
+        results: Vec::new(),
+        late: Vec::new(),
+    };
+    for (criteria, part) in Family::ALL.into_iter().flat_map(groups) {
+        found.ask(&criteria, &part)?;
     }
-    let marks = carries_marks(&mut command, &existing)?;
     let mut trusts = Trusts::UNTESTED;
     for criterion in KernelCriterion::ALL {
-        let (mut dump, mut flush) = (Trust::Untested, Trust::Untested);
-        for part in Family::ALL.into_iter().flat_map(|family| parts(criterion, family)) {
-            if criterion == KernelCriterion::Mark && !marks {
-                (dump, flush) =
-                    (Trust::Refused(libc::EOPNOTSUPP), Trust::Refused(libc::EOPNOTSUPP));
-                break;
-            }
-            dump = both(dump, try_dump(&mut command, &part, &existing)?);
-            flush = both(flush, try_flush(&mut command, &part, &existing)?);
-        }
+        let (dump, flush) = found.trust(criterion);
         trusts.set(criterion, dump, flush);
     }
+    let late = !found.late.is_empty();
+    let zones = found.existing.iter().any(|entry| entry.zone != 0);
     Ok(Trial {
         trusts,
         marks: Some(marks),
-        zones: Some(existing.iter().any(|entry| entry.zone != 0)),
-        labels: Some(takes_labels(&mut command, &existing)?),
+        zones: Some(zones),
+        labels: Some(takes_labels(&mut command, &first)?),
+        untested: late.then(|| "the time for it was over".to_owned()),
     })
+}
+
+/// What is known so far.
+struct Found<'c> {
+    deadline: Option<Instant>,
+    marks: bool,
+    existing: Vec<Scratch>,
+    command: &'c mut Command,
+    /// Of each criterion, the results of the parts that were tried.
+    results: Vec<(KernelCriterion, Trust, Trust)>,
+    /// Criteria that there was no time for.
+    late: Vec<KernelCriterion>,
+}
+
+impl Found<'_> {
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn trust(&self, criterion: KernelCriterion) -> (Trust, Trust) {
+        // Of a criterion that was tried in one family only, nothing is proved.
+        if self.late.contains(&criterion) {
+            return (Trust::Untested, Trust::Untested);
+        }
+        let own = self.results.iter().filter(|(about, ..)| *about == criterion);
+        own.fold((Trust::Untested, Trust::Untested), |(dump, flush), (_, more, further)| {
+            (both(dump, *more), both(flush, *further))
+        })
+    }
+
+    /// Tries a part, and if it is not right, each of its criteria by itself.
+    fn ask(&mut self, criteria: &[KernelCriterion], group: &KernelPart) -> Result<()> {
+        if self.is_late() {
+            self.late.extend(criteria);
+            return Ok(());
+        }
+        let (dump, flush) = self.try_part(group, (true, true))?;
+        let proved = |trust: Trust| if trust == Trust::Proved { trust } else { Trust::Untested };
+        let family = group.family.unwrap_or(Family::Ipv4);
+        // A group has one value of each field. Masks and zones have others, which mean something
+        // else; trying them in one family is enough.
+        let other_values = group.mark.is_some() && family == Family::Ipv4;
+        let again = (dump != Trust::Proved || other_values, flush != Trust::Proved || other_values);
+        for criterion in criteria {
+            self.results.push((*criterion, proved(dump), proved(flush)));
+            for part in parts(*criterion, family) {
+                if again == (false, false) {
+                    break;
+                }
+                let (dump, flush) = match criterion {
+                    KernelCriterion::Mark if !self.marks => {
+                        let refused = Trust::Refused(libc::EOPNOTSUPP);
+                        (refused, refused)
+                    }
+                    _ => self.try_part(&part, again)?,
+                };
+                self.results.push((*criterion, dump, flush));
+                let wrong = |trust| matches!(trust, Trust::Wrong | Trust::Refused(_));
+                if (wrong(dump) || !again.0) && (wrong(flush) || !again.1) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries a part in a dump, in a flush, or in both. What is not wanted is untested.
+    fn try_part(&mut self, part: &KernelPart, wanted: (bool, bool)) -> Result<(Trust, Trust)> {
+        let (mut dump, mut flush) = (Trust::Untested, Trust::Untested);
+        if wanted.0 {
+            dump = try_dump(self.command, part, &self.existing)?;
+        }
+        if wanted.1 {
+            flush = try_flush(self.command, part, &self.existing)?;
+        }
+        Ok((dump, flush))
+    }
 }
 
 /// Combines two results: a criterion is right only if every part of it was right.
@@ -254,45 +418,64 @@ fn both(so_far: Trust, now: Trust) -> Trust {
     }
 }
 
-/// The entries of the tables that exist as they were meant.
-fn existing(command: &mut Command, tables: &[Vec<Scratch>]) -> Result<Vec<Scratch>> {
-    let mut found = Vec::new();
-    for entry in tables.iter().flatten() {
-        let mut same = false;
-        let result = command.request(OPERATION, entry.get()?, |message| {
-            same = FlowRef::parse(message.payload).is_ok_and(|flow| {
-                (*flow.orig(), *flow.reply(), flow.zone()) == (entry.orig, entry.reply, entry.zone)
-            });
-            Ok(())
-        });
-        if refusal(result)?.is_none() && same {
-            found.push(*entry);
+/// Creates entries, all in one datagram. What the kernel refuses is not created.
+fn create(command: &mut Command, entries: &[&Scratch]) -> Result<()> {
+    let requests = entries.iter().map(|entry| entry.create()).collect::<Result<Vec<_>>>()?;
+    together(command, requests, true, |_, _| Ok(()))
+}
+
+/// Gets entries, all in one datagram; `None` for one that does not exist.
+fn look(command: &mut Command, entries: &[&Scratch]) -> Result<Vec<Option<Flow>>> {
+    let requests = entries.iter().map(|entry| entry.get()).collect::<Result<Vec<_>>>()?;
+    let mut found = vec![None; entries.len()];
+    together(command, requests, false, |at, answer| {
+        if let (Answer::Data(message), Some(slot)) = (answer, found.get_mut(at)) {
+            let flow = FlowRef::parse(message.payload);
+            let flow = flow.map_err(|source| Error::decode(OPERATION, source))?;
+            *slot = Some(flow.to_owned());
         }
-    }
+        Ok(())
+    })?;
     Ok(found)
 }
 
-/// A kernel without `CONFIG_NF_CONNTRACK_MARK` ignores a mark at creation, and shows none.
-fn carries_marks(command: &mut Command, existing: &[Scratch]) -> Result<bool> {
-    let mut marks = false;
-    if let Some(entry) = existing.first() {
-        command.request(OPERATION, entry.get()?, |message| {
-            marks = FlowRef::parse(message.payload).is_ok_and(|flow| flow.mark().is_some());
-            Ok(())
-        })?;
+/// Sends requests in one datagram, and hands over each answer with the position of its request.
+fn together(
+    command: &mut Command,
+    requests: Vec<Vec<u8>>,
+    acknowledge: bool,
+    mut each: impl FnMut(usize, Answer<'_>) -> Result<()>,
+) -> Result<()> {
+    let first = command.reserve(requests.len());
+    let mut datagram = Vec::new();
+    for (sequence, mut request) in (first..).zip(requests) {
+        request::seal(&mut request, sequence, acknowledge);
+        datagram.extend(request);
     }
-    Ok(marks)
+    let lost = command.exchange(OPERATION, &datagram, |sequence, answer| {
+        if let Answer::Error(error) = &answer
+            && error.is_permission_denied()
+        {
+            return Err(error.clone());
+        }
+        each(sequence.wrapping_sub(first) as usize, answer)
+    })?;
+    if lost { Err(Error::Overrun { operation: OPERATION }) } else { Ok(()) }
+}
+
+/// A kernel without `CONFIG_NF_CONNTRACK_MARK` ignores a mark at creation, and shows none.
+fn carries_marks(command: &mut Command, entry: &Scratch) -> Result<bool> {
+    let found = look(command, &[entry])?;
+    Ok(found.into_iter().flatten().any(|flow| flow.mark().is_some()))
 }
 
 /// No rule of the scratch namespace uses labels, so a kernel that has them answers `ENOSPC`.
-fn takes_labels(command: &mut Command, existing: &[Scratch]) -> Result<bool> {
-    let Some(entry) = existing.first() else { return Ok(false) };
-    let change = Change::new().labels(Labels::from_iter([1]));
-    let flow = command.fetch(OPERATION, entry.get()?, |message| {
-        let flow = FlowRef::parse(message.payload);
-        flow.map(|flow| flow.to_owned()).map_err(|source| Error::decode(OPERATION, source))
-    })?;
-    let updated = command.act(OPERATION, entry::update(&flow, &Update::of(&change)?)?);
+fn takes_labels(command: &mut Command, entry: &Scratch) -> Result<bool> {
+    let change = Update::of(&Change::new().labels(Labels::from_iter([1])))?;
+    let Some(flow) = look(command, &[entry])?.into_iter().flatten().next() else {
+        return Ok(false);
+    };
+    let updated = command.act(OPERATION, entry::update(&flow, &change)?);
     Ok(matches!(refusal(updated)?, None | Some(libc::ENOSPC)))
 }
 
@@ -330,17 +513,17 @@ fn try_flush(command: &mut Command, part: &KernelPart, existing: &[Scratch]) -> 
     if let Some(errno) = refusal(command.act(OPERATION, filter::flush(part)?))? {
         return Ok(Trust::Refused(errno));
     }
-    let mut right = true;
-    for entry in existing {
-        let survived = match refusal(command.request(OPERATION, entry.get()?, |_| Ok(())))? {
-            None => true,
-            Some(libc::ENOENT) => false,
-            Some(errno) => return Err(Error::kernel(OPERATION, errno)),
-        };
-        right &= survived != entry.is_selected(part);
-        if !survived {
-            command.act(OPERATION, entry.create()?)?;
+    let all: Vec<&Scratch> = existing.iter().collect();
+    let survivors = look(command, &all)?;
+    let (mut right, mut gone) = (true, Vec::new());
+    for (entry, survived) in existing.iter().zip(survivors) {
+        right &= survived.is_some() != entry.is_selected(part);
+        if survived.is_none() {
+            gone.push(entry);
         }
+    }
+    if !gone.is_empty() {
+        create(command, &gone)?;
     }
     Ok(if right { Trust::Proved } else { Trust::Wrong })
 }
