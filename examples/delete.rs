@@ -59,10 +59,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, filter: &Filter) -> Result<bool, Box<dyn Error>> {
     let ct = Conntrack::open()?;
-    // From here on the kernel filters by every criterion that was proved.
-    let found = ct.capabilities()?;
     if arguments.explain {
-        println!("{}", filter.explain(&found)?);
+        println!("{}", filter.explain(&ct.capabilities()?)?);
         return Ok(true);
     }
     if let Some(why) = filter.never_matches() {

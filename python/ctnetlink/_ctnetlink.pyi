@@ -154,9 +154,10 @@ class Conntrack:
     def capabilities(self, *, within: float | None = None) -> Capabilities:
         """Find out what the running kernel can filter by, flush by, count and timestamp.
 
-        From then on the kernel filters this handle's dumps by every criterion that was proved. With
-        ``within``, what cannot be tried out in so many seconds stays untested, which is always
-        safe; :attr:`Capabilities.untested` says so.
+        A dump does not need it: it proves the shape of its own request when it first needs it.
+        After this call, what was found here decides. With ``within``, what cannot be tried out in
+        so many seconds stays untested, which is always safe; :attr:`Capabilities.untested` says
+        so.
         """
     def use_capabilities(self, capabilities: Capabilities) -> None:
         """Trust the kernel as far as these capabilities say.

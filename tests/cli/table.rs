@@ -100,7 +100,7 @@ fn delete_does_what_the_filter_says_and_no_more() {
         let refused = delete(&["--in-kernel", "ip6", "and", "orig", "dst", "fd00:96::a"]);
         assert_eq!(refused.status, 1, "{}", refused.all());
         assert!(
-            refused.stderr.contains("not in the kernel: orig dst fd00:96::a"),
+            refused.stderr.contains("not in the kernel: ip6 and orig dst fd00:96::a: this kernel"),
             "{}",
             refused.all()
         );

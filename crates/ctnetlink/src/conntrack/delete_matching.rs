@@ -108,11 +108,13 @@ impl<'a> DeleteMatching<'a> {
     /// because the kernel does not report a count. Entries inserted during the flush may survive.
     /// This needs Linux 6.12.
     ///
-    /// It works only if the whole filter can be expressed in kernel criteria and the probe has
-    /// proved each of them on this kernel; [`Filter::explain`] tells in advance. The request is
+    /// It works only if the whole filter can be expressed in kernel criteria and they are
+    /// proved on this kernel; [`Filter::explain`] tells in advance. The request is
     /// made so that a kernel which ignores the filter refuses it and deletes nothing.
     ///
-    /// A handle that has not [probed](Conntrack::capabilities) yet does so first.
+    /// The first flush of each shape (which fields it compares) is proved before that, in a scratch
+    /// namespace, unless the handle has [probed](Conntrack::capabilities) or was
+    /// [told](Conntrack::use_capabilities).
     ///
     /// # Errors
     ///
@@ -126,17 +128,7 @@ impl<'a> DeleteMatching<'a> {
                 "delete in the kernel: it cannot count or show entries; run() can do both".into(),
             ));
         }
-        let (trusts, untested) = match self.ct.trusts() {
-            Some(trusts) => (trusts, None),
-            None => {
-                let found = self.ct.capabilities()?;
-                (found.trusts, found.untested)
-            }
-        };
-        let parts = self.filter.flush_plan(&trusts).map_err(|error| match untested {
-            Some(why) => Error::Invalid(format!("{error} (nothing could be tried out: {why})")),
-            None => error,
-        })?;
+        let parts = self.ct.proofs.flush_plan(self.filter)?;
         // All requests are built before the first is sent.
         let requests = parts.iter().map(request::flush).collect::<Result<Vec<_>>>()?;
         for (at, request) in requests.into_iter().enumerate() {

@@ -10,7 +10,6 @@ use crate::error::{Error, Operation, Result};
 use crate::filter::Filter;
 use crate::filter::kernel_part::KernelPart;
 use crate::filter::plan::DumpPlan;
-use crate::model::capability::Trusts;
 use crate::model::flow::{Flow, FlowRef, Index};
 use crate::request::{entry, filter as request};
 use crate::transport::answer::Answer;
@@ -98,10 +97,8 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// Starts a dump of what the filter matches.
-    pub(crate) fn start(socket: Socket, filter: Option<&Filter>, trusts: &Trusts) -> Result<Dump> {
-        let plan =
-            filter.map_or_else(|| Ok(DumpPlan::everything()), |filter| filter.plan(trusts))?;
+    /// Starts a dump of what the filter matches, by its plan.
+    pub(crate) fn start(socket: Socket, filter: Option<&Filter>, plan: DumpPlan) -> Result<Dump> {
         let pushdown = plan.passes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let passes = plan.passes.into_iter().map(Source::Table).collect();
         Dump::run(socket, passes, filter.map(Filter::cheapest_first), pushdown, buckets)

@@ -6,6 +6,7 @@ pub(crate) mod dump;
 pub(crate) mod echo;
 mod expectations;
 mod named;
+mod proofs;
 pub(crate) mod stats;
 pub(crate) mod sweep;
 pub(crate) mod tally;
@@ -15,16 +16,18 @@ mod zero;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use self::batch::{Batch, Outcome};
 use self::dump::{Dump, Source};
+use self::proofs::Proofs;
 use self::stats::{CpuStats, Totals};
 use self::tally::{Failure, Tally};
 use crate::error::{Error, Operation, Result};
 use crate::filter::Filter;
-use crate::model::capability::{Capabilities, Trusts};
+use crate::filter::plan::DumpPlan;
+use crate::model::capability::Capabilities;
 use crate::model::flow::{Flow, FlowRef};
 use crate::model::key::Key;
 use crate::model::new_entry::{Change, NewEntry};
@@ -72,8 +75,7 @@ const MAX_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 pub struct Conntrack {
     namespace: Namespace,
     command: PerProcess<Command>,
-    /// What the kernel is trusted with; `None` until the handle has probed or was given it.
-    trusts: Mutex<Option<Trusts>>,
+    proofs: Proofs,
 }
 
 impl Conntrack {
@@ -142,7 +144,7 @@ impl Conntrack {
 
     fn in_namespace(namespace: Namespace) -> Result<Conntrack> {
         let command = PerProcess::new(Command::new(namespace.socket()?)?);
-        Ok(Conntrack { namespace, command, trusts: Mutex::new(None) })
+        Ok(Conntrack { namespace, command, proofs: Proofs::default() })
     }
 
     /// How many entries the namespace has. This includes dying entries, and expired entries that
@@ -180,9 +182,8 @@ impl Conntrack {
     /// idle machine. On one with many entries it takes longer;
     /// [`capabilities_within`](Conntrack::capabilities_within) sets a limit.
     ///
-    /// From then on the kernel filters this handle's dumps by every criterion that was proved.
-    /// Before, it is asked only for criteria by which no kernel can hide a matching entry. Criteria
-    /// that this handle was told to [distrust](Capabilities::distrust) stay distrusted. A process
+    /// From then on this decides what the kernel filters by in this handle's dumps and flushes, and
+    /// no request is [proved by itself](Conntrack::dump) any more. Criteria that this handle was told to [distrust](Capabilities::distrust) stay distrusted. A process
     /// with several handles probes once and passes the result to
     /// [`use_capabilities`](Conntrack::use_capabilities).
     ///
@@ -218,7 +219,7 @@ impl Conntrack {
             let limit = limit_of(totals)?;
             probe::capabilities(&self.namespace, &mut command, (totals.entries, limit), trial)?
         };
-        if let Some(before) = self.trusts() {
+        if let Some(before) = self.proofs.trusts() {
             found.trusts.keep_distrust(&before);
         }
         // If nothing could be tried out now, it may be possible later: remember nothing.
@@ -231,11 +232,7 @@ impl Conntrack {
     /// Trusts the kernel as far as these capabilities say. They may come from another handle on
     /// this machine since it was booted, or be narrowed by [`Capabilities::distrust`].
     pub fn use_capabilities(&self, capabilities: &Capabilities) {
-        *lock(&self.trusts) = Some(capabilities.trusts.clone());
-    }
-
-    fn trusts(&self) -> Option<Trusts> {
-        lock(&self.trusts).clone()
+        self.proofs.trust(capabilities.trusts.clone());
     }
 
     /// Starts a dump of the entries the filter matches, or of all entries (`None`).
@@ -243,13 +240,20 @@ impl Conntrack {
     /// The kernel filters by the criteria it can be trusted with; every entry it sends is matched
     /// again here. [`Dump::count`] counts the matching entries.
     ///
+    /// The first request of each shape (which fields it compares) is proved before that, in a
+    /// scratch namespace on a scratch thread, by one walk over the machine's hash table; the handle
+    /// remembers the result. Requests by family, protocol, TCP and UDP ports and original IPv4
+    /// addresses need no proof, because no kernel hides an entry by them. Where no scratch namespace
+    /// can be made (`CAP_SYS_ADMIN`), the kernel is asked for no more than that.
+    ///
     /// # Errors
     ///
     /// [`is_permission_denied`](Error::is_permission_denied),
     /// [`is_not_supported`](Error::is_not_supported), or an invalid filter.
     pub fn dump<'f>(&self, filter: impl Into<Option<&'f Filter>>) -> Result<Dump> {
-        let trusts = self.trusts().unwrap_or(Trusts::UNTESTED);
-        let started = Dump::start(self.namespace.socket()?, filter.into(), &trusts);
+        let filter = filter.into();
+        let plan = filter.map_or_else(|| Ok(DumpPlan::everything()), |f| self.proofs.plan(f))?;
+        let started = Dump::start(self.namespace.socket()?, filter, plan);
         started.map_err(|error| self.diagnose(error))
     }
 
@@ -511,10 +515,6 @@ fn limit_of(totals: Totals) -> Result<u32> {
         .map_err(|source| Error::io(Operation::Count, MAX_FILE, source))?;
     let limit = text.trim().parse();
     limit.map_err(|e| Error::Invalid(format!("count: {MAX_FILE} holds {text:?}: {e}")))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The entry in a message, as a value of its own.

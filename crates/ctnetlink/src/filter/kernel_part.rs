@@ -10,7 +10,7 @@ use crate::model::status::Status;
 use crate::model::tuple::{Family, Tuple};
 
 /// The criteria of one request. An entry must meet all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct KernelPart {
     pub(crate) family: Option<Family>,
     pub(crate) orig: TuplePart,
@@ -25,7 +25,7 @@ pub(crate) struct KernelPart {
 }
 
 /// Fields of one tuple. Only ever used with a family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct TuplePart {
     pub(crate) protocol: Option<Protocol>,
     pub(crate) src: Option<IpAddr>,

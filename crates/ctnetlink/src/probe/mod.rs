@@ -1,7 +1,8 @@
 //! Finding out what the running kernel can be trusted with. The questions here are harmless and are
 //! asked in the handle's namespace. What has to be tried out in a scratch namespace is in
-//! `trial.rs`.
+//! `trial.rs` (every criterion, for people) and `proof.rs` (the shape of one request, on demand).
 
+pub(crate) mod proof;
 mod trial;
 
 use std::fs;

@@ -50,31 +50,31 @@ impl Default for Trial {
 
 /// An entry of the scratch table.
 #[derive(Debug, Clone, Copy)]
-struct Scratch {
-    orig: Tuple,
-    reply: Tuple,
-    mark: u32,
-    status: Status,
-    zone: u16,
+pub(super) struct Scratch {
+    pub(super) orig: Tuple,
+    pub(super) reply: Tuple,
+    pub(super) mark: u32,
+    pub(super) status: Status,
+    pub(super) zone: u16,
 }
 
 /// The zone some entries are in.
-const ZONE: u16 = 7;
+pub(super) const ZONE: u16 = 7;
 /// The mark bit that some entries have.
-const MARK: u32 = 0x10;
+pub(super) const MARK: u32 = 0x10;
 /// The status bits that distinguish entries: one that a filter wants set, one that it wants unset.
-const SET: Status = Status::SEEN_REPLY;
-const UNSET: Status = Status::ASSURED;
+pub(super) const SET: Status = Status::SEEN_REPLY;
+pub(super) const UNSET: Status = Status::ASSURED;
 
-fn host(family: Family, n: u16) -> IpAddr {
+pub(super) fn host(family: Family, n: u16) -> IpAddr {
     match family {
         Family::Ipv4 => IpAddr::from([192, 0, 2, n.to_be_bytes()[1]]),
         Family::Ipv6 => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]),
     }
 }
 
-const FRONTEND: (u16, u16) = (10, 53);
-const BACKEND: (u16, u16) = (20, 5353);
+pub(super) const FRONTEND: (u16, u16) = (10, 53);
+pub(super) const BACKEND: (u16, u16) = (20, 5353);
 
 /// Entries of one family. For each field there are some that differ from the first in it.
 fn table(family: Family) -> Vec<Scratch> {
@@ -149,12 +149,12 @@ impl Scratch {
     }
 
     /// Whether this is the entry as it was meant.
-    fn is(&self, flow: &Flow) -> bool {
+    pub(super) fn is(&self, flow: &Flow) -> bool {
         (*flow.orig(), *flow.reply(), flow.zone()) == (self.orig, self.reply, self.zone)
     }
 
     /// Whether the part should select this entry, decided without the kernel.
-    fn is_selected(&self, part: &KernelPart) -> bool {
+    pub(super) fn is_selected(&self, part: &KernelPart) -> bool {
         let family = Family::of(self.orig.src());
         let status = (self.status | Status::CONFIRMED).bits();
         part.selects(family, &self.orig, &self.reply, self.zone)
@@ -419,13 +419,13 @@ fn both(so_far: Trust, now: Trust) -> Trust {
 }
 
 /// Creates entries, all in one datagram. What the kernel refuses is not created.
-fn create(command: &mut Command, entries: &[&Scratch]) -> Result<()> {
+pub(super) fn create(command: &mut Command, entries: &[&Scratch]) -> Result<()> {
     let requests = entries.iter().map(|entry| entry.create()).collect::<Result<Vec<_>>>()?;
     together(command, requests, true, |_, _| Ok(()))
 }
 
 /// Gets entries, all in one datagram; `None` for one that does not exist.
-fn look(command: &mut Command, entries: &[&Scratch]) -> Result<Vec<Option<Flow>>> {
+pub(super) fn look(command: &mut Command, entries: &[&Scratch]) -> Result<Vec<Option<Flow>>> {
     let requests = entries.iter().map(|entry| entry.get()).collect::<Result<Vec<_>>>()?;
     let mut found = vec![None; entries.len()];
     together(command, requests, false, |at, answer| {
@@ -485,7 +485,11 @@ fn tells(part: &KernelPart, existing: &[Scratch]) -> bool {
     (1..existing.len()).contains(&selected)
 }
 
-fn try_dump(command: &mut Command, part: &KernelPart, existing: &[Scratch]) -> Result<Trust> {
+pub(super) fn try_dump(
+    command: &mut Command,
+    part: &KernelPart,
+    existing: &[Scratch],
+) -> Result<Trust> {
     if !tells(part, existing) {
         return Ok(Trust::Untested);
     }
@@ -506,7 +510,11 @@ fn try_dump(command: &mut Command, part: &KernelPart, existing: &[Scratch]) -> R
 }
 
 /// Flushes, checks which entries survived, and creates the missing ones again.
-fn try_flush(command: &mut Command, part: &KernelPart, existing: &[Scratch]) -> Result<Trust> {
+pub(super) fn try_flush(
+    command: &mut Command,
+    part: &KernelPart,
+    existing: &[Scratch],
+) -> Result<Trust> {
     if !tells(part, existing) {
         return Ok(Trust::Untested);
     }

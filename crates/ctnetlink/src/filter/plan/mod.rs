@@ -79,8 +79,8 @@ impl fmt::Display for Why {
 }
 
 /// What the request is for. The kernel is trusted separately in dumps and in flushes.
-#[derive(Debug, Clone, Copy)]
-enum Purpose {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Purpose {
     Dump,
     Flush,
 }
