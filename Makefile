@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := conntrack nftables iproute2
 
-.PHONY: run test deps lint rust python examples api deny bench fuzz cases churn kernels parity bench-peers clean
+.PHONY: run test deps lint rust python examples api oldest-rust deny bench fuzz cases churn kernels parity bench-peers clean
 
 ## The main job, on a private kube-like table.
 run:
@@ -56,6 +56,10 @@ $(BIN)/python:
 api:
 	touch crates/ctnetlink/api.txt crates/ctnetlink-kube/api.txt
 	CTNETLINK_WRITE_API=1 cargo test --locked -p ctnetlink-tests --test repository -- api::
+
+## Checks the core crate with the oldest Rust that it promises (Debian 12's packages, unpacked aside).
+oldest-rust:
+	crates/testbed/oldest_rust
 
 ## Licences, sources and duplicates of the dependencies (deny.toml).
 deny:

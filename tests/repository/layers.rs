@@ -9,6 +9,31 @@ const SOURCE: &str = "crates/ctnetlink/src";
 /// Test code may look up: oracles and samples come from anywhere.
 const TEST_FILES: [&str; 3] = ["tests.rs", "naive.rs", "sample.rs"];
 
+/// A program that embeds the core with its default features gets none of these.
+#[test]
+fn the_default_core_is_small() {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args([
+        "tree",
+        "--locked",
+        "--offline",
+        "-p",
+        "ctnetlink",
+        "-e",
+        "normal",
+        "--prefix",
+        "none",
+    ]);
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let tree = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let names: BTreeSet<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains("netlink-sys"), "{tree}");
+    for heavy in ["tokio", "serde", "clap", "arrow", "hyper", "kube", "k8s-openapi", "futures"] {
+        assert!(!names.contains(heavy), "{heavy} in\n{tree}");
+    }
+}
+
 /// The order of the layers, from the top, as the front page of the documentation gives it.
 fn layers() -> Vec<String> {
     let page = read(format!("{SOURCE}/lib.rs"));

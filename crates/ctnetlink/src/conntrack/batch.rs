@@ -428,9 +428,9 @@ fn send(
         }
         Ok(())
     });
-    if let Some(refusal) = refused_as_a_whole(outcomes).cloned()
-        && (outcomes.len() > 1 || is_refusal(command, &refusal))
-    {
+    let refusal = refused_as_a_whole(outcomes).cloned();
+    let as_a_whole = |error: &Error| outcomes.len() > 1 || is_refusal(command, error);
+    if let Some(refusal) = refusal.filter(as_a_whole) {
         return Err(refusal);
     }
     // Answers are missing after an overrun, or after an answer that cannot be read, because others

@@ -135,12 +135,11 @@ impl Dump {
         };
         dump.send_next()?;
         dump.receive()?;
-        if let Some(Ok(first)) = Messages::new(&dump.buffer).next()
-            && let Answer::Error(error) = Answer::of(Operation::Dump, first)
-        {
-            return Err(error);
+        let first = Messages::new(&dump.buffer).next().and_then(Result::ok);
+        match first.map(|first| Answer::of(Operation::Dump, first)) {
+            Some(Answer::Error(error)) => Err(error),
+            _ => Ok(dump),
         }
-        Ok(dump)
     }
 
     /// The next entry that matches the filter; `None` at the end.

@@ -493,12 +493,13 @@ impl Conntrack {
     /// `EINVAL` can mean an invalid request or a kernel without ctnetlink: sends a request that is
     /// always valid, to find out which.
     fn diagnose(&self, error: Error) -> Error {
-        if let Error::Kernel { errno: libc::EINVAL, .. } = error
-            && let Err(missing @ Error::NotSupported { .. }) = self.count()
-        {
-            return missing;
+        if !matches!(error, Error::Kernel { errno: libc::EINVAL, .. }) {
+            return error;
         }
-        error
+        match self.count() {
+            Err(missing @ Error::NotSupported { .. }) => missing,
+            _ => error,
+        }
     }
 
     pub(crate) fn command(&self) -> Result<MutexGuard<'_, Command>> {

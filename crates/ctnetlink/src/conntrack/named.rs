@@ -90,10 +90,11 @@ pub(super) fn ask_many(
     });
     // A refusal of the whole is answered once, with EPERM, under the first number. No single
     // lookup is ever answered so.
-    if let Some(Some(Err(error))) = answers.first()
-        && error.raw_os_error() == Some(libc::EPERM)
-    {
-        return Err(error.clone());
+    match answers.first() {
+        Some(Some(Err(error))) if error.raw_os_error() == Some(libc::EPERM) => {
+            return Err(error.clone());
+        }
+        _ => {}
     }
     let complete = match drained {
         Ok(false) => Ok(()),

@@ -52,11 +52,10 @@ fn stream(
         let step = dump.step();
         let more = match &step {
             Ok(Step::Entry(flow)) => {
-                if sweeper.judge(flow)
-                    && delete
-                    && let Err(error) = batch.delete(flow)
-                {
-                    sweeper.deleted(Outcome::Failed(error));
+                if sweeper.judge(flow) && delete {
+                    if let Err(error) = batch.delete(flow) {
+                        sweeper.deleted(Outcome::Failed(error));
+                    }
                 }
                 Ok(true)
             }

@@ -122,8 +122,8 @@ pub(crate) mod parse {
         let [correction_pos, offset_before, offset_after] = members(nest, Attribute::be32);
         Some(SeqAdj {
             correction_pos: correction_pos?,
-            offset_before: offset_before?.cast_signed(),
-            offset_after: offset_after?.cast_signed(),
+            offset_before: i32::from_ne_bytes(offset_before?.to_ne_bytes()),
+            offset_after: i32::from_ne_bytes(offset_after?.to_ne_bytes()),
         })
     }
 

@@ -452,13 +452,9 @@ fn together(
         request::seal(&mut request, sequence, acknowledge);
         datagram.extend(request);
     }
-    let lost = command.exchange(OPERATION, &datagram, |sequence, answer| {
-        if let Answer::Error(error) = &answer
-            && error.is_permission_denied()
-        {
-            return Err(error.clone());
-        }
-        each(sequence.wrapping_sub(first) as usize, answer)
+    let lost = command.exchange(OPERATION, &datagram, |sequence, answer| match answer {
+        Answer::Error(error) if error.is_permission_denied() => Err(error),
+        answer => each(sequence.wrapping_sub(first) as usize, answer),
     })?;
     if lost { Err(Error::Overrun { operation: OPERATION }) } else { Ok(()) }
 }

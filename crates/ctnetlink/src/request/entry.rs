@@ -279,8 +279,8 @@ fn seq_adj(kind: u16, adjustment: SeqAdj) -> DefaultNla {
     let SeqAdj { correction_pos, offset_before, offset_after } = adjustment;
     let members = [
         be32(1, correction_pos),
-        be32(2, offset_before.cast_unsigned()),
-        be32(3, offset_after.cast_unsigned()),
+        DefaultNla::new(2, offset_before.to_be_bytes().to_vec()),
+        DefaultNla::new(3, offset_after.to_be_bytes().to_vec()),
     ];
     nest(kind, &members)
 }

@@ -136,11 +136,9 @@ fn tokens(text: &str) -> Vec<(usize, &str)> {
     let mut start: Option<(usize, bool)> = None;
     for (at, c) in text.char_indices().chain([(text.len(), ' ')]) {
         let ends = is_single(c) || c.is_whitespace();
-        if let Some((from, operator)) = start
-            && (ends || operator != is_operator(c))
-        {
+        let ended = start.take_if(|(_, operator)| ends || *operator != is_operator(c));
+        if let Some((from, _)) = ended {
             tokens.push((from, &text[from..at]));
-            start = None;
         }
         if is_single(c) {
             tokens.push((at, &text[at..=at]));
