@@ -64,7 +64,7 @@ fn run(arguments: &Arguments, filter: &Filter) -> Result<bool, Box<dyn Error>> {
         return Ok(true);
     }
     if let Some(why) = filter.never_matches() {
-        eprintln!("note: no entry can match: {why}");
+        eprintln!("note: the filter matches nothing: {why}");
     }
     let mut deletion = ct.delete_matching(filter).dry_run(arguments.dry_run);
     if arguments.in_kernel {

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, filter: Option<&Filter>) -> Result<(), Box<dyn Error>> {
     if let Some(why) = filter.and_then(Filter::never_matches) {
-        eprintln!("note: no entry can match: {why}");
+        eprintln!("note: the filter matches nothing: {why}");
     }
     let ct = Conntrack::open()?;
     let mut out = BufWriter::new(io::stdout().lock());

@@ -23,7 +23,11 @@ fn dump_lists_and_counts() {
 
         let nothing = dump(&["udp and tcp"]);
         assert_eq!((nothing.status, nothing.stdout.as_str()), (0, ""));
-        assert!(nothing.stderr.starts_with("note: no entry can match: tcp: "), "{}", nothing.all());
+        assert!(
+            nothing.stderr.starts_with("note: the filter matches nothing: tcp: "),
+            "{}",
+            nothing.all()
+        );
 
         let timeless = |line: &str| {
             let mut words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();

@@ -280,3 +280,51 @@ fn a_range_with_its_ends_reversed_is_refused() {
         assert_eq!(ct.count().unwrap(), 0);
     });
 }
+
+/// An entry whose zone is that of its reply direction, and one of the default zone whose original
+/// tuple is the same as that reply tuple: the kernel's lookup begins with the latter.
+#[test]
+fn a_zone_of_the_reply_direction_is_not_the_default_one() {
+    in_netns(|| {
+        sysctl("net/netfilter/nf_conntrack_acct", "1");
+        let ct = Conntrack::open().unwrap();
+        let [tuple, _] = peers();
+        let reply = tuple.inverse().unwrap();
+        let ours = NewEntry::new(tuple, LIFE).reply(reply.in_zone(5)).mark(1);
+        ct.create(&ours).unwrap();
+        let theirs = NewEntry::new(reply, LIFE).zone(0).mark(2);
+        let other = Key::orig(reply);
+        // In the default zone their reply tuple is our original one, so it is made unlike.
+        let elsewhere = Tuple::with_ports(Protocol::UDP, at("10.0.0.9:9"), at("10.0.0.2:5060"));
+        ct.create(&theirs.reply(elsewhere)).unwrap();
+        for key in [Key::orig(tuple), Key::reply(reply.in_zone(5)), Key::reply(reply).zone(5)] {
+            assert_eq!(ct.get(&key).unwrap().mark(), Some(1), "{key:?}");
+        }
+        ct.update(&Key::orig(tuple), &Change::new().mark(3)).unwrap();
+        ct.get_and_zero(&Key::orig(tuple)).unwrap();
+        let zeroed = ct.zero(&Filter::mark(3), |flow| assert_eq!(flow.mark(), Some(3)));
+        assert_eq!(zeroed.unwrap(), 1);
+        assert_eq!(ct.get(&other).unwrap().mark(), Some(2), "it is as it was");
+        let flow = ct.get(&Key::orig(tuple)).unwrap();
+        assert_eq!(flow.mark(), Some(3));
+        assert!(ct.expectations_of(&Key::orig(tuple)).unwrap().is_empty());
+        ct.delete(&flow).unwrap();
+        assert!(ct.get(&Key::orig(tuple)).unwrap_err().is_not_found());
+        assert_eq!(ct.get(&other).unwrap().mark(), Some(2));
+    });
+}
+
+/// The kernel looks for a master in the zone of the original direction, too.
+#[test]
+fn a_master_in_a_zone_of_one_direction() {
+    in_netns(|| {
+        let ct = Conntrack::open().unwrap();
+        let tcp = |src: &str, dst: &str| Tuple::with_ports(Protocol::TCP, at(src), at(dst));
+        let master = tcp("10.0.0.1:1000", "10.0.0.2:21");
+        ct.create(&NewEntry::new(master.in_zone(5), LIFE)).unwrap();
+        let child = tcp("10.0.0.2:20", "10.0.0.1:5000").in_zone(5);
+        ct.create(&NewEntry::new(child, LIFE).master(master)).unwrap();
+        let made = ct.get(&Key::orig(child)).unwrap();
+        assert!(made.master().is_some_and(|found| found.source() == master.source()), "{made}");
+    });
+}

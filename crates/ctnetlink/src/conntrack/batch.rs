@@ -429,7 +429,8 @@ fn send(
         Ok(())
     });
     let refusal = refused_as_a_whole(outcomes).cloned();
-    let as_a_whole = |error: &Error| outcomes.len() > 1 || is_refusal(command, error);
+    let all_is_here = matches!(drained, Ok(false)) && outcomes.len() > 1;
+    let as_a_whole = |error: &Error| all_is_here || is_refusal(command, error);
     if let Some(refusal) = refusal.filter(as_a_whole) {
         return Err(refusal);
     }

@@ -31,7 +31,8 @@ impl Conntrack {
     pub fn expectations_of(&self, master: &Key) -> Result<Vec<Expectation>> {
         // The kernel looks for the master in both directions (nf_conntrack_find_get).
         let master = self.ask(|command| named::find(command, Operation::Expect, master))?;
-        let name = Key { zone: master.zone_of_both(), ..Key::reply(*master.reply()) };
+        let zone = Some(master.reply_zone()).filter(|zone| *zone != 0);
+        let name = Key { zone, ..Key::reply(master.reply().without_zone()) };
         let mut all = self.list(request::dump(Some(&name))?)?;
         all.retain(|one| one.master.is_same_but_zone(master.orig()));
         Ok(all)

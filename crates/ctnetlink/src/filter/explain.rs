@@ -103,7 +103,7 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "filter     {}", self.filter)?;
         if let Some(why) = &self.never {
-            writeln!(f, "never      no entry can match: {why}")?;
+            writeln!(f, "never      it matches nothing: {why}")?;
         }
         for (at, pass) in self.passes.iter().enumerate() {
             let pass = if pass.is_empty() { "everything" } else { pass };

@@ -330,9 +330,9 @@ impl Filter {
         Ok(Explanation::of(self.expression()?, &capabilities.trusts))
     }
 
-    /// Why the filter can match no entry at all, if that can be seen from the filter alone: criteria
-    /// that contradict each other, or packets to the unspecified address. A command should say so
-    /// instead of showing nothing.
+    /// Why the filter matches no entry, if that can be seen from the filter alone: criteria that
+    /// contradict each other, or packets to the unspecified address, which nobody sends to (only
+    /// an entry made by hand can have it). A command should say so instead of showing nothing.
     ///
     /// ```
     /// use ctnetlink::Filter;

@@ -185,8 +185,8 @@ fn a_filter_that_can_match_nothing_says_so() {
         ("unreplied and not unreplied", "status set SEEN_REPLY: another criterion"),
         ("mark 1 and mark 2", "mark 0x2: another criterion"),
         ("zone 1 and zone 2", "zone 2: another criterion"),
-        ("orig dst 0.0.0.0", "orig dst 0.0.0.0: no packet is sent there"),
-        ("udp and orig dst ::", "orig dst ::: no packet is sent there"),
+        ("orig dst 0.0.0.0", "orig dst 0.0.0.0: nobody sends packets there"),
+        ("udp and orig dst ::", "orig dst ::: nobody sends packets there"),
         ("udp and (tcp or sctp)", "tcp: another criterion"),
         ("not (ip or ip6)", "ip: another criterion"),
     ] {

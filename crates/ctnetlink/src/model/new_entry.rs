@@ -272,9 +272,12 @@ impl NewEntry {
         Key { zone: self.zone, ..Key::orig(self.orig) }
     }
 
-    /// The name of its master. The kernel looks for it in the zone of the new entry.
+    /// The name of its master. The kernel looks for it in the zone of the new entry, which a zone
+    /// of its original direction is, too.
     pub(crate) fn master_key(&self) -> Option<Key> {
-        Some(Key { zone: self.zone, ..Key::orig(self.master?) })
+        let master = self.master?;
+        let named = self.orig.zone().map_or(master, |zone| master.in_zone(zone));
+        Some(Key { zone: self.zone, ..Key::orig(named) })
     }
 
     pub(crate) fn family(&self) -> Result<Family> {

@@ -168,6 +168,11 @@ impl Tuple {
         })
     }
 
+    /// The same tuple without a zone of its own.
+    pub(crate) fn without_zone(self) -> Tuple {
+        Tuple { zone: None, ..self }
+    }
+
     /// Whether the two differ in their zones at most.
     pub(crate) fn is_same_but_zone(&self, other: &Tuple) -> bool {
         *self == Tuple { zone: self.zone, ..*other }

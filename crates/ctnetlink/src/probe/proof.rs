@@ -1,7 +1,8 @@
 //! The proof of one request shape: which fields a request compares, apart from their values.
 //!
-//! A scratch table has one entry that the request selects, and for each field one that differs from
-//! it in this field alone. The request is proved if it brings, or removes, exactly the first.
+//! A scratch table has two entries that the request selects, which differ in all that it leaves open,
+//! and for each of its fields one that differs from the first in this field. The request is proved if
+//! it brings, or removes, exactly the first two.
 
 use super::trial::{self, BACKEND, FRONTEND, MARK, SET, Scratch, UNSET, ZONE, host};
 use crate::error::Result;
@@ -74,8 +75,8 @@ fn base(family: Family, protocol: Option<Protocol>) -> Scratch {
     Scratch { orig, reply, mark: 0, status: Status::CONFIRMED, zone: 0 }
 }
 
-/// The entry that the shape selects, and one neighbour for each of its fields. Without a zone in the
-/// shape, each is in a zone of its own, so that none is in another's way.
+/// The entry that the shape selects; a second one that it selects, which differs in what the shape
+/// leaves open; and one neighbour of the first for each field of the shape.
 fn table(shape: &KernelPart) -> Vec<Scratch> {
     let KernelPart { family, orig, reply, mark, status, zone } = *shape;
     let of = family.unwrap_or(Family::Ipv4);
@@ -83,7 +84,7 @@ fn table(shape: &KernelPart) -> Vec<Scratch> {
     selected.mark = mark.map_or(0, |(value, _)| value);
     selected.status |= Status::from_bits_retain(status.map_or(0, |(value, _)| value));
     selected.zone = zone.unwrap_or(0);
-    let mut all = vec![selected];
+    let mut all = vec![selected, otherwise(shape, selected, of)];
     if family.is_some() {
         let other = if of == Family::Ipv4 { Family::Ipv6 } else { Family::Ipv4 };
         let protocol = match orig.protocol {
@@ -114,11 +115,96 @@ fn table(shape: &KernelPart) -> Vec<Scratch> {
             all.push(Scratch { status: selected.status | UNSET, ..selected });
         }
     }
-    match zone {
-        None => (0..).zip(&mut all).for_each(|(zone, entry)| entry.zone = zone),
-        Some(zone) => all.push(Scratch { zone: zone ^ 1, ..selected }),
+    if let Some(zone) = zone {
+        all.push(Scratch { zone: zone ^ 1, ..selected });
+    }
+    // None may be in another's way: each has a zone of its own, or else another client.
+    for (at, entry) in (0..).zip(&mut all) {
+        match zone {
+            None => entry.zone = at,
+            Some(_) => another_client(entry, &orig, &reply, at),
+        }
     }
     all
+}
+
+/// Another entry that the shape selects: it differs from the first in each field that the shape
+/// leaves open, and in the bits outside of masks.
+fn otherwise(shape: &KernelPart, selected: Scratch, of: Family) -> Scratch {
+    let KernelPart { family: _, orig, reply, mark, status, zone: _ } = shape;
+    // Without a protocol in the shape, the first entry is UDP.
+    let other = if orig.protocol.is_none() { base(of, Some(Protocol::TCP)) } else { selected };
+    let inverted = |part: &TuplePart| {
+        let TuplePart { src, dst, src_port, dst_port, .. } = part;
+        let open = |set: bool| if set { None } else { Some(()) };
+        TuplePart {
+            protocol: None,
+            src: open(src.is_some()).map(|()| host(of, 0)),
+            dst: open(dst.is_some()).map(|()| host(of, 0)),
+            src_port: open(src_port.is_some()).map(|()| 0),
+            dst_port: open(dst_port.is_some()).map(|()| 0),
+            ..TuplePart::default()
+        }
+    };
+    let changed = |open: &TuplePart, tuple: Tuple, src, dst| {
+        let (from, to) = (open.src.map(|_| host(of, src)), open.dst.map(|_| host(of, dst)));
+        let (from, to) = (from.unwrap_or(tuple.src()), to.unwrap_or(tuple.dst()));
+        match (tuple.src_port(), tuple.dst_port(), tuple.icmp()) {
+            (Some(src_port), Some(dst_port), _) => {
+                let port =
+                    |open: Option<u16>, port: u16| if open.is_some() { port + 7 } else { port };
+                let (src_port, dst_port) =
+                    (port(open.src_port, src_port), port(open.dst_port, dst_port));
+                Tuple::with_ports(tuple.protocol(), (from, src_port).into(), (to, dst_port).into())
+            }
+            (.., Some(icmp)) => Tuple::with_icmp(from, to, icmp),
+            _ => Tuple::new(tuple.protocol(), from, to),
+        }
+    };
+    Scratch {
+        orig: changed(&inverted(orig), other.orig, 3, 12),
+        reply: changed(&inverted(reply), other.reply, 22, 3),
+        mark: if mark.is_some() { selected.mark | 1 } else { !0 },
+        status: if status.is_some() { selected.status } else { selected.status | SET | UNSET },
+        zone: selected.zone,
+    }
+}
+
+/// Gives an entry a client of its own, if the shape leaves the client open: by its port, or else by
+/// its address.
+fn another_client(entry: &mut Scratch, orig: &TuplePart, reply: &TuplePart, at: u16) {
+    let (to, from) = (entry.orig, entry.reply);
+    let (of, protocol) = (Family::of(to.src()), to.protocol());
+    let ports = (to.src_port(), to.dst_port(), from.src_port(), from.dst_port());
+    let port_is_open = orig.src_port.is_none() && reply.dst_port.is_none();
+    let address_is_open = orig.src.is_none() && reply.dst.is_none();
+    match ports {
+        (Some(_), Some(frontend), Some(backend), Some(_)) if port_is_open => {
+            let with = |from, to| Tuple::with_ports(protocol, from, to);
+            entry.orig = with((to.src(), 2000 + at).into(), (to.dst(), frontend).into());
+            entry.reply = with((from.src(), backend).into(), (from.dst(), 2000 + at).into());
+        }
+        (Some(client), Some(frontend), Some(backend), Some(back)) if address_is_open => {
+            let with = |from, to| Tuple::with_ports(protocol, from, to);
+            let own = host(of, 100 + at);
+            entry.orig = with((own, client).into(), (to.dst(), frontend).into());
+            entry.reply = with((from.src(), backend).into(), (own, back).into());
+        }
+        (None, None, None, None) if address_is_open => {
+            let own = host(of, 100 + at);
+            match (to.icmp(), from.icmp()) {
+                (Some(sent), Some(answered)) => {
+                    entry.orig = Tuple::with_icmp(own, to.dst(), sent);
+                    entry.reply = Tuple::with_icmp(from.src(), own, answered);
+                }
+                _ => {
+                    entry.orig = Tuple::new(to.protocol(), own, to.dst());
+                    entry.reply = Tuple::new(from.protocol(), from.src(), own);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The tuple with another value, once for each field that is set.
@@ -204,10 +290,10 @@ mod tests {
         ] {
             for shape in shapes(text) {
                 let table = table(&shape);
-                assert_eq!(table.len(), 1 + fields, "{text}: {shape}");
+                assert_eq!(table.len(), 2 + fields, "{text}: {shape}");
                 let selected = table.iter().filter(|entry| entry.is_selected(&shape));
-                assert_eq!(selected.count(), 1, "{text}: {shape}");
-                assert!(table[0].is_selected(&shape));
+                assert_eq!(selected.count(), 2, "{text}: {shape}");
+                assert!(table[0].is_selected(&shape) && table[1].is_selected(&shape));
             }
         }
         assert_eq!(shapes("ip and udp and mark 5"), shapes("ip and udp and mark 9"));
@@ -224,6 +310,10 @@ mod tests {
                 "ip6 and udp and reply src port 53",
                 "ip and tcp and mark 7/0xf",
                 "ip and mark 0/1",
+                "ip and udp and zone 3 and mark 5 and unreplied",
+                "ip and zone 3 and reply src 10.0.0.1",
+                "ip and icmp and icmp-type 8 and zone 3",
+                "ip and proto 89 and zone 0 and orig dst 10.0.0.1",
             ] {
                 assert_eq!(trust(text, Purpose::Dump), Trust::Proved, "{text}");
             }

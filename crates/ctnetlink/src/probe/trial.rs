@@ -310,7 +310,7 @@ pub(crate) fn run(deadline: Option<Instant>) -> Result<Trial> {
         existing,
         command: &mut command,
         results: Vec::new(),
-        late: Vec::new(),
+        late: false,
     };
     for (criteria, part) in Family::ALL.into_iter().flat_map(groups) {
         found.ask(&criteria, &part)?;
@@ -320,7 +320,7 @@ pub(crate) fn run(deadline: Option<Instant>) -> Result<Trial> {
         let (dump, flush) = found.trust(criterion);
         trusts.set(criterion, dump, flush);
     }
-    let late = !found.late.is_empty();
+    let late = found.late;
     let zones = found.existing.iter().any(|entry| entry.zone != 0);
     Ok(Trial {
         trusts,
@@ -337,10 +337,10 @@ struct Found<'c> {
     marks: bool,
     existing: Vec<Scratch>,
     command: &'c mut Command,
-    /// Of each criterion, the results of the parts that were tried.
-    results: Vec<(KernelCriterion, Trust, Trust)>,
-    /// Criteria that there was no time for.
-    late: Vec<KernelCriterion>,
+    /// Of each criterion in each family, the results of the parts that were tried.
+    results: Vec<(KernelCriterion, Family, Trust, Trust)>,
+    /// There was no time for a part of it.
+    late: bool,
 }
 
 impl Found<'_> {
@@ -348,32 +348,38 @@ impl Found<'_> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
+    /// What is proved of a criterion is proved in each family in which it means something.
     fn trust(&self, criterion: KernelCriterion) -> (Trust, Trust) {
-        // Of a criterion that was tried in one family only, nothing is proved.
-        if self.late.contains(&criterion) {
-            return (Trust::Untested, Trust::Untested);
-        }
-        let own = self.results.iter().filter(|(about, ..)| *about == criterion);
-        own.fold((Trust::Untested, Trust::Untested), |(dump, flush), (_, more, further)| {
-            (both(dump, *more), both(flush, *further))
-        })
+        let families = Family::ALL.into_iter().filter(|f| !parts(criterion, *f).is_empty());
+        let each = families.map(|family| {
+            let own = self.results.iter();
+            let own = own.filter(|result| (result.0, result.1) == (criterion, family));
+            own.fold((Trust::Untested, Trust::Untested), |so_far, (_, _, dump, flush)| {
+                (both(so_far.0, *dump), both(so_far.1, *flush))
+            })
+        });
+        each.reduce(|a, b| (everywhere(a.0, b.0), everywhere(a.1, b.1)))
+            .unwrap_or((Trust::Untested, Trust::Untested))
     }
 
     /// Tries a part, and if it is not right, each of its criteria by itself.
     fn ask(&mut self, criteria: &[KernelCriterion], group: &KernelPart) -> Result<()> {
         if self.is_late() {
-            self.late.extend(criteria);
+            self.late = true;
             return Ok(());
         }
         let (dump, flush) = self.try_part(group, (true, true))?;
+        let group_trust = (dump, flush);
         let proved = |trust: Trust| if trust == Trust::Proved { trust } else { Trust::Untested };
+        let wrong = |trust| matches!(trust, Trust::Wrong | Trust::Refused(_));
         let family = group.family.unwrap_or(Family::Ipv4);
         // A group has one value of each field. Masks and zones have others, which mean something
         // else; trying them in one family is enough.
         let other_values = group.mark.is_some() && family == Family::Ipv4;
         let again = (dump != Trust::Proved || other_values, flush != Trust::Proved || other_values);
+        let mut explained = (false, false);
         for criterion in criteria {
-            self.results.push((*criterion, proved(dump), proved(flush)));
+            self.results.push((*criterion, family, proved(dump), proved(flush)));
             for part in parts(*criterion, family) {
                 if again == (false, false) {
                     break;
@@ -385,13 +391,20 @@ impl Found<'_> {
                     }
                     _ => self.try_part(&part, again)?,
                 };
-                self.results.push((*criterion, dump, flush));
-                let wrong = |trust| matches!(trust, Trust::Wrong | Trust::Refused(_));
+                self.results.push((*criterion, family, dump, flush));
+                explained = (explained.0 || wrong(dump), explained.1 || wrong(flush));
                 if (wrong(dump) || !again.0) && (wrong(flush) || !again.1) {
                     break;
                 }
             }
         }
+        // Each field alone is right, and all together are not: none of them is trusted.
+        let rest = |group: Trust, explained: bool| {
+            if wrong(group) && !explained { group } else { Trust::Untested }
+        };
+        let rest = (rest(group_trust.0, explained.0), rest(group_trust.1, explained.1));
+        let rest = criteria.iter().map(|criterion| (*criterion, family, rest.0, rest.1));
+        self.results.extend(rest.collect::<Vec<_>>());
         Ok(())
     }
 
@@ -405,6 +418,14 @@ impl Found<'_> {
             flush = try_flush(self.command, part, &self.existing)?;
         }
         Ok((dump, flush))
+    }
+}
+
+/// Combines the results of two families: what was tried in one of them only is not proved.
+fn everywhere(one: Trust, other: Trust) -> Trust {
+    match (one, other) {
+        (Trust::Untested, Trust::Proved) | (Trust::Proved, Trust::Untested) => Trust::Untested,
+        (one, other) => both(one, other),
     }
 }
 

@@ -535,7 +535,7 @@ fn never_normal(expression: &Expression) -> Option<String> {
     required.collect(expression);
     if let Some(address) = required.criteria.iter().find(|criterion| is_nowhere(criterion)) {
         return Some(format!(
-            "{address}: no packet is sent there; leave it out to mean any address, or write a \
+            "{address}: nobody sends packets there; leave it out to mean any address, or write a \
              prefix such as 0.0.0.0/0"
         ));
     }
