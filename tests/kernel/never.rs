@@ -53,11 +53,11 @@ fn a_kernel_filter_is_never_a_decision() {
     in_netns(|| {
         fill(&[
             udp("[fd00::1]:1", "[2001:db8::10]:53", "[fd00:244::5]:53"),
-            udp("[fd00::1]:2", "[2001:db8::11]:53", "[fd00:244::5]:53"),
+            udp("[fd00::1]:2", "[2001:db8::20]:53", "[fd00:244::5]:53"),
         ]);
         let ct = Conntrack::open().unwrap();
-        let filter =
-            Filter::protocol(Protocol::UDP) & Filter::orig_dst("2001:db8::10".parse().unwrap());
+        // No kernel filters by prefix.
+        let filter: Filter = "udp and orig dst 2001:db8::10/124".parse().unwrap();
         let mut dump = ct.dump(&filter).unwrap();
         assert_eq!(dump.pushdown(), "ip6 and udp");
         let only = dump.next().unwrap().unwrap().orig().source();
