@@ -13,7 +13,7 @@ use crate::model::status::Status;
 use crate::model::timeout_policy::whole_seconds;
 use crate::model::tuple::{Family, Tuple};
 use crate::uapi::{self, cta, protoinfo};
-use crate::wire::HEADER_LEN;
+use crate::wire::{ATTRIBUTE_HEADER_LEN, Attributes, HEADER_LEN};
 
 fn head(message: u8, family: u8) -> Head {
     let subsystem = uapi::NFNL_SUBSYS_CTNETLINK;
@@ -193,14 +193,17 @@ fn append_pinned<B: AsRef<[u8]>>(
     // A zone of the reply direction goes to the top level: inside the tuple it would be the zone of
     // that direction only, and the kernel's lookup, which begins with the original direction of
     // each entry, would find one of the default zone (nf_conntrack_find_get).
-    let of_reply = flow.reply().zone();
-    let reply = match of_reply {
-        Some(_) => tuple(cta::TUPLE_REPLY, &flow.reply().without_zone()),
-        None => {
-            DefaultNla::new(cta::TUPLE_REPLY | netlink_packet_core::NLA_F_NESTED, reply.to_vec())
-        }
-    };
-    let mut attributes = vec![reply, DefaultNla::new(cta::ID, id.to_vec())];
+    let of_reply = Attributes::find(reply, uapi::tuple::ZONE);
+    let zone = of_reply.and_then(|zone| zone.be16());
+    let mut reply = reply.to_vec();
+    if let (Some(_), Some(zone)) = (zone, of_reply) {
+        reply.drain(zone.offset - ATTRIBUTE_HEADER_LEN..reply.len().min(zone.offset + 4));
+    }
+    let of_reply = zone;
+    let mut attributes = vec![
+        DefaultNla::new(cta::TUPLE_REPLY | netlink_packet_core::NLA_F_NESTED, reply),
+        DefaultNla::new(cta::ID, id.to_vec()),
+    ];
     if let Some(zone) = flow.zone_of_both().or(of_reply) {
         attributes.push(be16(cta::ZONE, zone));
     }
@@ -467,7 +470,7 @@ mod tests {
             let requests = [delete(&flow), get_and_zero(&flow), update(&flow, &change)];
             for (at, request) in requests.into_iter().enumerate() {
                 let request = request.unwrap();
-                let attributes: Vec<_> = crate::wire::Attributes::new(&request[20..]).readable().collect();
+                let attributes: Vec<_> = Attributes::new(&request[20..]).readable().collect();
                 let kinds: Vec<_> = attributes.iter().map(|a| a.kind).collect();
                 prop_assert_eq!(&kinds[..2], pinned);
                 prop_assert_eq!(Some(attributes[0].value), flow.attribute(cta::TUPLE_REPLY));
