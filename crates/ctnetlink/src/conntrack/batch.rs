@@ -1,15 +1,13 @@
 //! Operations on entries, many to a datagram, each with its own outcome.
 
-use super::{named, owned, stats};
+use super::{named, stats};
 use crate::error::{Error, Operation, Result};
 use crate::model::flow::Flow;
 use crate::model::key::Key;
 use crate::model::new_entry::{Change, NewEntry};
-use crate::request;
 use crate::request::entry::{self, Update};
 use crate::transport::answer::Answer;
 use crate::transport::command::Command;
-use crate::wire::Message;
 
 /// Requests per datagram. An error reply is charged 832 bytes of receive buffer, so the default
 /// buffer of 212992 bytes holds 256 of them; more requests per datagram gain nothing.
@@ -109,18 +107,13 @@ enum Kind {
     /// A finished delete of exactly one dumped entry.
     Delete,
     /// A finished exclusive creation of the entry with this name.
-    Create(Key),
-    /// What has to look at an entry first.
-    Looking(Box<Looking>),
-}
-
-#[derive(Debug, Clone)]
-enum Looking {
-    Update(Key, Update),
-    Delete(Key),
-    /// A creation whose master is to be looked at.
-    CreateChild(NewEntry),
-    CreateOrUpdate(NewEntry),
+    Create(Box<Key>),
+    /// An update of the entry with this name, or its delete (`None`), after a look at the entry.
+    Keyed(Box<Key>, Option<Update>),
+    /// A creation, after a look at the master.
+    CreateChild(Box<NewEntry>),
+    /// A creation or, after a look at the entry, its update.
+    CreateOrUpdate(Box<NewEntry>),
 }
 
 impl Batch {
@@ -148,9 +141,9 @@ impl Batch {
     pub fn create(&mut self, new: &NewEntry) -> Result<()> {
         let request = entry::create(new)?;
         match new.master_key() {
-            Some(_) => self.add(Kind::Looking(Box::new(Looking::CreateChild(new.clone())))),
+            Some(_) => self.add(Kind::CreateChild(Box::new(new.clone()))),
             None => {
-                self.add(Kind::Create(new.key()));
+                self.add(Kind::Create(Box::new(new.key())));
                 self.requests.extend(request);
             }
         }
@@ -165,7 +158,7 @@ impl Batch {
     /// As [`create`](Batch::create).
     pub fn create_or_update(&mut self, new: &NewEntry) -> Result<()> {
         entry::create(new)?;
-        self.add(Kind::Looking(Box::new(Looking::CreateOrUpdate(new.clone()))));
+        self.add(Kind::CreateOrUpdate(Box::new(new.clone())));
         Ok(())
     }
 
@@ -177,7 +170,7 @@ impl Batch {
     /// As [`create`](Batch::create).
     pub fn update(&mut self, key: &Key, change: &Change) -> Result<()> {
         entry::get(key)?;
-        self.add(Kind::Looking(Box::new(Looking::Update(*key, Update::of(change)?))));
+        self.add(Kind::Keyed(Box::new(*key), Some(Update::of(change)?)));
         Ok(())
     }
 
@@ -202,7 +195,7 @@ impl Batch {
     /// As [`create`](Batch::create).
     pub fn delete_key(&mut self, key: &Key) -> Result<()> {
         entry::get(key)?;
-        self.add(Kind::Looking(Box::new(Looking::Delete(*key))));
+        self.add(Kind::Keyed(Box::new(*key), None));
         Ok(())
     }
 
@@ -271,24 +264,11 @@ fn run_length(items: &[Item]) -> usize {
     match items.first().map(|item| &item.kind) {
         None => 0,
         Some(Kind::Delete | Kind::Create(_)) => {
-            alike(|kind| !matches!(kind, Kind::Looking(_)), LIMIT)
+            alike(|kind| matches!(kind, Kind::Delete | Kind::Create(_)), LIMIT)
         }
-        Some(kind) if kind.key().is_some() => alike(|kind| kind.key().is_some(), LOOKUPS),
+        Some(Kind::Keyed(..)) => alike(|kind| matches!(kind, Kind::Keyed(..)), LOOKUPS),
         // Whether it creates depends on what it sees, so nothing runs beside it.
-        Some(Kind::Looking(_)) => 1,
-    }
-}
-
-impl Kind {
-    /// The name of the entry it looks up, updates or deletes, if that is all it does.
-    fn key(&self) -> Option<&Key> {
-        match self {
-            Kind::Looking(looking) => match &**looking {
-                Looking::Update(key, _) | Looking::Delete(key) => Some(key),
-                Looking::CreateChild(_) | Looking::CreateOrUpdate(_) => None,
-            },
-            Kind::Delete | Kind::Create(_) => None,
-        }
+        Some(Kind::CreateChild(_) | Kind::CreateOrUpdate(_)) => 1,
     }
 }
 
@@ -300,29 +280,29 @@ fn run(
     outcomes: &mut Vec<Option<Outcome>>,
 ) -> Result<()> {
     const BATCH: Operation = Operation::Batch;
-    let base = items.first().map_or(0, |item| item.start);
-    if let [Item { kind: Kind::Looking(looking), .. }] = items {
-        let act = Command::act;
-        let result = match &**looking {
-            Looking::Update(key, update) => named::update(command, BATCH, key, update, act),
-            Looking::Delete(key) => named::delete(command, BATCH, key, act),
-            Looking::CreateChild(new) => named::create(command, BATCH, new, act),
-            Looking::CreateOrUpdate(new) => named::create_or_update(command, BATCH, new, act),
-        };
-        return alone(command, result, outcomes);
+    match items {
+        [Item { kind: Kind::CreateChild(new), .. }] => {
+            let created = named::create(command, BATCH, new, Command::act);
+            alone(command, created, outcomes)
+        }
+        [Item { kind: Kind::CreateOrUpdate(new), .. }] => {
+            let done = named::create_or_update(command, BATCH, new, Command::act);
+            alone(command, done, outcomes)
+        }
+        [Item { kind: Kind::Keyed(..), .. }, ..] => looked_up(command, items, outcomes),
+        _ => {
+            let base = items.first().map_or(0, |item| item.start);
+            let requests = items.iter().map(|item| Request {
+                start: item.start - base,
+                after_loss: match &item.kind {
+                    Kind::Create(key) => AfterLoss::LookUp(key),
+                    _ => AfterLoss::Repeat,
+                },
+            });
+            let requests: Vec<_> = requests.collect();
+            send(command, bytes, &requests, outcomes)
+        }
     }
-    if let Some(Kind::Delete | Kind::Create(_)) = items.first().map(|item| &item.kind) {
-        let request = |item: &Item| Request {
-            start: item.start - base,
-            after_loss: match item.kind {
-                Kind::Create(key) => AfterLoss::LookUp(key),
-                Kind::Delete | Kind::Looking(_) => AfterLoss::Repeat,
-            },
-        };
-        let requests: Vec<_> = items.iter().map(request).collect();
-        return send(command, bytes, &requests, outcomes);
-    }
-    looked_up(command, items, outcomes)
 }
 
 /// The outcome of an operation that ran alone. A lack of privilege is an error of the whole.
@@ -346,21 +326,21 @@ fn looked_up(
     items: &[Item],
     outcomes: &mut Vec<Option<Outcome>>,
 ) -> Result<()> {
-    let keys: Vec<&Key> = items.iter().filter_map(|item| item.kind.key()).collect();
+    let keyed = items.iter().filter_map(|item| match &item.kind {
+        Kind::Keyed(key, update) => Some((&**key, update)),
+        _ => None,
+    });
+    let (keys, updates): (Vec<&Key>, Vec<_>) = keyed.unzip();
     let found = named::find_many(command, Operation::Batch, &keys)?;
     let (mut bytes, mut requests, mut places) = (Vec::new(), Vec::new(), Vec::new());
     let mut all: Vec<Option<Outcome>> = Vec::with_capacity(items.len());
-    for (at, (item, found)) in items.iter().zip(found).enumerate() {
+    for (at, ((key, update), found)) in keys.into_iter().zip(updates).zip(found).enumerate() {
         let start = bytes.len();
-        let added = found.and_then(|flow| match &item.kind {
-            Kind::Looking(looking) => match &**looking {
-                Looking::Update(key, update) => {
-                    entry::append_update(&mut bytes, &flow, update)?;
-                    Ok(AfterLoss::LookUp(*key))
-                }
-                _ => entry::append_delete(&mut bytes, &flow).map(|()| AfterLoss::Repeat),
-            },
-            Kind::Delete | Kind::Create(_) => Ok(AfterLoss::Repeat),
+        let added = found.and_then(|flow| match update {
+            Some(update) => {
+                entry::append_update(&mut bytes, &flow, update).map(|()| AfterLoss::LookUp(key))
+            }
+            None => entry::append_delete(&mut bytes, &flow).map(|()| AfterLoss::Repeat),
         });
         all.push(match added {
             Ok(after_loss) => {
@@ -383,20 +363,20 @@ fn looked_up(
 
 /// A finished request in a datagram.
 #[derive(Debug)]
-struct Request {
+struct Request<'k> {
     /// Where it starts in the datagram.
     start: usize,
-    after_loss: AfterLoss,
+    after_loss: AfterLoss<'k>,
 }
 
 /// How to find out the result of a request whose answer was lost.
 #[derive(Debug)]
-enum AfterLoss {
+enum AfterLoss<'k> {
     /// A delete of exactly one entry: it can be repeated, as long as nothing in the datagram can
     /// have brought the entry back.
     Repeat,
     /// Looking for the entry with this name shows whether it is there.
-    LookUp(Key),
+    LookUp(&'k Key),
 }
 
 /// Sends one datagram. Requests without an answer have succeeded, unless answers were lost.
@@ -407,7 +387,7 @@ enum AfterLoss {
 fn send(
     command: &mut Command,
     datagram: &mut [u8],
-    requests: &[Request],
+    requests: &[Request<'_>],
     outcomes: &mut Vec<Option<Outcome>>,
 ) -> Result<()> {
     let count = requests.len();
@@ -416,13 +396,9 @@ fn send(
 
     // Only failures are answered, but the last request always is: its answer proves that all
     // requests before it were executed, because the kernel processes a datagram in order.
-    let first_sequence = command.reserve(count);
-    for (at, (sequence, item)) in (first_sequence..).zip(requests).enumerate() {
-        request::seal(&mut datagram[item.start..], sequence, at + 1 == count);
-    }
-    command.send(Operation::Batch, datagram)?;
-    let drained = command.drain(Operation::Batch, |sequence, answer| {
-        let at = sequence.wrapping_sub(first_sequence) as usize;
+    let starts = requests.iter().map(|request| request.start);
+    let first = command.send_many(Operation::Batch, datagram, starts, |at| at + 1 == count)?;
+    let drained = command.drain_many(Operation::Batch, first, |at, answer| {
         if let Some(slot) = outcomes.get_mut(at) {
             *slot = Some(outcome(answer));
         }
@@ -468,7 +444,7 @@ fn is_refusal(command: &mut Command, error: &Error) -> bool {
 fn ask_again(
     command: &mut Command,
     datagram: &mut [u8],
-    requests: &[Request],
+    requests: &[Request<'_>],
     outcomes: &mut [Option<Outcome>],
 ) {
     let length = datagram.len();
@@ -497,9 +473,7 @@ fn ask_again(
 
 /// Whether the entry that a finished get pins is there.
 fn exists(command: &mut Command, get: &[u8]) -> Result<bool> {
-    let operation = Operation::Batch;
-    let read = |message: &Message<'_>| owned(operation, message);
-    let flow = command.fetch(operation, get.to_vec(), read)?;
+    let flow = command.fetch_entry(Operation::Batch, get.to_vec())?;
     Ok(entry::is_about(get, &flow))
 }
 

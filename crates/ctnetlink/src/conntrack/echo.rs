@@ -1,12 +1,13 @@
 //! Operations whose effect the kernel reports (`NLM_F_ECHO`).
 
-use super::{Conntrack, named, owned};
+use super::{Conntrack, named};
 use crate::error::{Operation, Result};
 use crate::model::flow::Flow;
 use crate::model::key::Key;
 use crate::model::new_entry::{Change, NewEntry};
 use crate::request;
 use crate::request::entry::{self, Update};
+use crate::transport::answer;
 use crate::transport::command::Command;
 
 /// What an operation touched, if the kernel reported it.
@@ -118,7 +119,7 @@ fn act(command: &mut Command, operation: Operation, mut request: Vec<u8>) -> Res
     request::ask_for_echo(&mut request);
     let mut echo = Echo::NotReported;
     command.request(operation, request, |message| {
-        echo = Echo::Reported(owned(operation, message)?);
+        echo = Echo::Reported(answer::entry(operation, message)?);
         Ok(())
     })?;
     Ok(echo)

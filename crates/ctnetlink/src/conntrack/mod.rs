@@ -28,7 +28,7 @@ use crate::error::{Error, Operation, Result};
 use crate::filter::Filter;
 use crate::filter::plan::DumpPlan;
 use crate::model::capability::Capabilities;
-use crate::model::flow::{Flow, FlowRef};
+use crate::model::flow::Flow;
 use crate::model::key::Key;
 use crate::model::new_entry::{Change, NewEntry};
 use crate::model::tuple::Family;
@@ -37,7 +37,6 @@ use crate::request::entry::{self, Update};
 use crate::transport::command::Command;
 use crate::transport::namespace::Namespace;
 use crate::transport::process::PerProcess;
-use crate::wire::Message;
 
 /// Where `ip netns add` puts the files of its namespaces.
 const NAMES: &str = "/run/netns";
@@ -95,7 +94,7 @@ impl Conntrack {
     ///
     /// `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the namespace and in the
     /// caller's own; `EINVAL` if the file is not a network namespace. A descriptor of a process
-    /// (`pidfd_open(2)`) is none: it would mean another namespace when the process moves.
+    /// (`pidfd_open(2)`) is refused: after the process has moved, it would refer to another namespace.
     ///
     /// ```no_run
     /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
@@ -516,12 +515,6 @@ fn limit_of(totals: Totals) -> Result<u32> {
         .map_err(|source| Error::io(Operation::Count, MAX_FILE, source))?;
     let limit = text.trim().parse();
     limit.map_err(|e| Error::Invalid(format!("count: {MAX_FILE} holds {text:?}: {e}")))
-}
-
-/// The entry in a message, as a value of its own.
-fn owned(operation: Operation, message: &Message<'_>) -> Result<Flow> {
-    let flow = FlowRef::parse(message.payload);
-    flow.map(|flow| flow.to_owned()).map_err(|source| Error::decode(operation, source))
 }
 
 /// The result of [`Conntrack::delete_many`].

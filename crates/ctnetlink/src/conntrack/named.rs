@@ -11,14 +11,12 @@
 //! would touch an entry that took the place of this one in the meantime, if one of its tuples is
 //! this reply tuple.
 
-use super::owned;
 use crate::error::{Error, Operation, Result};
 use crate::model::flow::Flow;
 use crate::model::key::Key;
 use crate::model::new_entry::NewEntry;
-use crate::request;
 use crate::request::entry::{self, Update};
-use crate::transport::answer::Answer;
+use crate::transport::answer::{self, Answer};
 use crate::transport::command::Command;
 
 /// Fetches the entry that the key names.
@@ -27,8 +25,7 @@ use crate::transport::command::Command;
 ///
 /// `ENOENT`, or [`Error::AnotherEntry`] if the kernel found an entry that the key does not name.
 pub(super) fn find(command: &mut Command, operation: Operation, key: &Key) -> Result<Flow> {
-    let request = entry::get(key)?;
-    let flow = command.fetch(operation, request, |message| owned(operation, message))?;
+    let flow = command.fetch_entry(operation, entry::get(key)?)?;
     checked(operation, key, flow)
 }
 
@@ -72,17 +69,12 @@ pub(super) fn ask_many(
     datagram: &mut [u8],
     starts: &[usize],
 ) -> Result<(Answers, Result<()>)> {
-    let first = command.reserve(starts.len());
-    for (sequence, start) in (first..).zip(starts) {
-        request::seal(&mut datagram[*start..], sequence, false);
-    }
+    let first = command.send_many(operation, datagram, starts.iter().copied(), |_| false)?;
     let mut answers: Answers = (0..starts.len()).map(|_| None).collect();
-    command.send(operation, datagram)?;
-    let drained = command.drain(operation, |sequence, answer| {
-        let at = sequence.wrapping_sub(first) as usize;
+    let drained = command.drain_many(operation, first, |at, answer| {
         let Some(slot) = answers.get_mut(at) else { return Ok(()) };
         match answer {
-            Answer::Data(message) => *slot = Some(owned(operation, &message)),
+            Answer::Data(message) => *slot = Some(answer::entry(operation, &message)),
             Answer::Error(error) => *slot = Some(Err(error)),
             Answer::Ack | Answer::Done | Answer::Noise => {}
         }

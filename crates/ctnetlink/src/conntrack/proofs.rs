@@ -19,7 +19,7 @@ struct Known {
     /// What the kernel is trusted with by criterion, once the handle has probed or was given it.
     trusts: Option<Trusts>,
     /// Shapes of requests that were tried out, and what came of it.
-    shapes: HashMap<(KernelPart, Purpose), (Trust, String)>,
+    shapes: HashMap<(KernelPart, Purpose), Trust>,
 }
 
 impl Proofs {
@@ -41,20 +41,15 @@ impl Proofs {
             return filter.plan(&trusts);
         }
         let safe = filter.plan(&Trusts::UNTESTED)?;
-        let mut tried = None;
         for trusts in Trusts::to_be_proved() {
             let plan = filter.plan(&trusts)?;
-            if plan == safe {
-                break;
+            let to_prove = plan.passes.iter().filter(|part| !safe.passes.contains(part));
+            match self.all_proved(to_prove) {
+                Ok(true) => return Ok(plan),
+                Ok(false) => {}
+                // Nothing can be tried out here, so no other plan can be proved either.
+                Err(_) => break,
             }
-            let needs_no_proof = |part: &KernelPart| safe.passes.contains(part);
-            let proved = |part: &KernelPart| self.tried(part, Purpose::Dump).0 == Trust::Proved;
-            if tried.as_ref() != Some(&plan)
-                && plan.passes.iter().all(|part| needs_no_proof(part) || proved(part))
-            {
-                return Ok(plan);
-            }
-            tried = Some(plan);
         }
         Ok(safe)
     }
@@ -67,35 +62,42 @@ impl Proofs {
         let parts = filter.flush_plan(&Trusts::PROVED)?;
         for part in &parts {
             let why = match self.tried(part, Purpose::Flush) {
-                (Trust::Proved, _) => continue,
-                (Trust::Wrong, _) => "this kernel removes other entries".to_owned(),
-                (Trust::Refused(errno), _) => {
+                Ok(Trust::Proved) => continue,
+                Ok(Trust::Wrong) => "this kernel removes other entries".to_owned(),
+                Ok(Trust::Refused(errno)) => {
                     format!("this kernel refuses it: {}", crate::error::errno_text(errno))
                 }
-                (_, why) => format!("it could not be tried out: {why}"),
+                Ok(_) => {
+                    "it could not be tried out: the entries that would show it cannot be made \
+                          here"
+                        .to_owned()
+                }
+                Err(error) => format!("it could not be tried out: {error}"),
             };
             return Err(Error::Invalid(format!("filter: not in the kernel: {part}: {why}")));
         }
         Ok(parts)
     }
 
-    /// Tries out the shape of a request, unless that was done before. The second value says why it
-    /// could not be tried out.
-    fn tried(&self, part: &KernelPart, purpose: Purpose) -> (Trust, String) {
+    fn all_proved<'p>(&self, parts: impl Iterator<Item = &'p KernelPart>) -> Result<bool> {
+        for part in parts {
+            if self.tried(part, Purpose::Dump)? != Trust::Proved {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Tries out the shape of a request, unless that was done before. An error is not remembered:
+    /// it may be possible later.
+    fn tried(&self, part: &KernelPart, purpose: Purpose) -> Result<Trust> {
         let key = (proof::shape(part), purpose);
         if let Some(known) = self.lock().shapes.get(&key) {
-            return known.clone();
+            return Ok(*known);
         }
         // Without the lock: other threads go on. At worst a shape is tried out twice.
-        let found = match proof::prove(&key.0, purpose) {
-            Ok(Trust::Untested) => {
-                (Trust::Untested, "the entries that would show it cannot be made here".to_owned())
-            }
-            Ok(trust) => (trust, String::new()),
-            // It may be possible later: not remembered.
-            Err(error) => return (Trust::Untested, error.to_string()),
-        };
-        self.lock().shapes.insert(key, found.clone());
-        found
+        let found = proof::prove(&key.0, purpose)?;
+        self.lock().shapes.insert(key, found);
+        Ok(found)
     }
 }

@@ -2,13 +2,12 @@
 
 use super::batch::LOOKUPS;
 use super::dump::{Dump, Source};
-use super::{Conntrack, named, owned};
+use super::{Conntrack, named};
 use crate::error::{Error, Operation, Result};
 use crate::filter::Filter;
 use crate::model::flow::Flow;
 use crate::model::key::Key;
 use crate::request::entry;
-use crate::wire::Message;
 
 /// Counters exist for entries created while `nf_conntrack_acct` was 1.
 impl Conntrack {
@@ -26,9 +25,7 @@ impl Conntrack {
     pub fn get_and_zero(&self, key: &Key) -> Result<Flow> {
         self.ask(|command| {
             let meant = named::find(command, Operation::Zero, key)?;
-            let request = entry::get_and_zero(&meant)?;
-            let read = |message: &Message<'_>| owned(Operation::Zero, message);
-            let flow = command.fetch(Operation::Zero, request, read)?;
+            let flow = command.fetch_entry(Operation::Zero, entry::get_and_zero(&meant)?)?;
             let mut strangers = Strangers::default();
             if !key.names(&flow) {
                 strangers.add(&flow);
@@ -108,7 +105,7 @@ impl Conntrack {
         let asked = self.command().and_then(|mut command| {
             named::ask_many(&mut command, Operation::Zero, datagram, starts)
         });
-        let (answers, mut complete) = match asked {
+        let (answers, complete) = match asked {
             Ok(asked) => asked,
             Err(error) => return (Vec::new(), Err(error)),
         };
@@ -123,10 +120,7 @@ impl Conntrack {
         }
         // The counters in lost answers are zero now, and their values are gone. This has to be
         // reported.
-        if failed.is_err() {
-            complete = failed;
-        }
-        (flows, complete)
+        (flows, failed.and(complete))
     }
 }
 

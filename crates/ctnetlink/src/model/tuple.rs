@@ -175,7 +175,7 @@ impl Tuple {
 
     /// Whether the two differ in their zones at most.
     pub(crate) fn is_same_but_zone(&self, other: &Tuple) -> bool {
-        *self == Tuple { zone: self.zone, ..*other }
+        self.without_zone() == other.without_zone()
     }
 
     /// The family of both addresses; `None` if they differ.

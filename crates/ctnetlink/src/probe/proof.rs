@@ -4,6 +4,8 @@
 //! and for each of its fields one that differs from the first in this field. The request is proved if
 //! it brings, or removes, exactly the first two.
 
+use std::net::IpAddr;
+
 use super::trial::{self, BACKEND, FRONTEND, MARK, SET, Scratch, UNSET, ZONE, host};
 use crate::error::Result;
 use crate::filter::kernel_part::{KernelPart, TuplePart};
@@ -134,36 +136,18 @@ fn otherwise(shape: &KernelPart, selected: Scratch, of: Family) -> Scratch {
     let KernelPart { family: _, orig, reply, mark, status, zone: _ } = shape;
     // Without a protocol in the shape, the first entry is UDP.
     let other = if orig.protocol.is_none() { base(of, Some(Protocol::TCP)) } else { selected };
-    let inverted = |part: &TuplePart| {
-        let TuplePart { src, dst, src_port, dst_port, .. } = part;
-        let open = |set: bool| if set { None } else { Some(()) };
-        TuplePart {
-            protocol: None,
-            src: open(src.is_some()).map(|()| host(of, 0)),
-            dst: open(dst.is_some()).map(|()| host(of, 0)),
-            src_port: open(src_port.is_some()).map(|()| 0),
-            dst_port: open(dst_port.is_some()).map(|()| 0),
-            ..TuplePart::default()
-        }
-    };
-    let changed = |open: &TuplePart, tuple: Tuple, src, dst| {
-        let (from, to) = (open.src.map(|_| host(of, src)), open.dst.map(|_| host(of, dst)));
-        let (from, to) = (from.unwrap_or(tuple.src()), to.unwrap_or(tuple.dst()));
-        match (tuple.src_port(), tuple.dst_port(), tuple.icmp()) {
-            (Some(src_port), Some(dst_port), _) => {
-                let port =
-                    |open: Option<u16>, port: u16| if open.is_some() { port + 7 } else { port };
-                let (src_port, dst_port) =
-                    (port(open.src_port, src_port), port(open.dst_port, dst_port));
-                Tuple::with_ports(tuple.protocol(), (from, src_port).into(), (to, dst_port).into())
-            }
-            (.., Some(icmp)) => Tuple::with_icmp(from, to, icmp),
-            _ => Tuple::new(tuple.protocol(), from, to),
-        }
+    let changed = |part: &TuplePart, tuple: &Tuple, src, dst| {
+        let port = |set: Option<u16>, port: Option<u16>| {
+            port.map(|port| if set.is_none() { port + 7 } else { port })
+        };
+        let src = if part.src.is_none() { host(of, src) } else { tuple.src() };
+        let dst = if part.dst.is_none() { host(of, dst) } else { tuple.dst() };
+        let ports = (port(part.src_port, tuple.src_port()), port(part.dst_port, tuple.dst_port()));
+        with_ends(tuple, (src, ports.0), (dst, ports.1))
     };
     Scratch {
-        orig: changed(&inverted(orig), other.orig, 3, 12),
-        reply: changed(&inverted(reply), other.reply, 22, 3),
+        orig: changed(orig, &other.orig, 3, 12),
+        reply: changed(reply, &other.reply, 22, 3),
         mark: if mark.is_some() { selected.mark | 1 } else { !0 },
         status: if status.is_some() { selected.status } else { selected.status | SET | UNSET },
         zone: selected.zone,
@@ -173,68 +157,50 @@ fn otherwise(shape: &KernelPart, selected: Scratch, of: Family) -> Scratch {
 /// Gives an entry a client of its own, if the shape leaves the client open: by its port, or else by
 /// its address.
 fn another_client(entry: &mut Scratch, orig: &TuplePart, reply: &TuplePart, at: u16) {
-    let (to, from) = (entry.orig, entry.reply);
-    let (of, protocol) = (Family::of(to.src()), to.protocol());
-    let ports = (to.src_port(), to.dst_port(), from.src_port(), from.dst_port());
-    let port_is_open = orig.src_port.is_none() && reply.dst_port.is_none();
-    let address_is_open = orig.src.is_none() && reply.dst.is_none();
-    match ports {
-        (Some(_), Some(frontend), Some(backend), Some(_)) if port_is_open => {
-            let with = |from, to| Tuple::with_ports(protocol, from, to);
-            entry.orig = with((to.src(), 2000 + at).into(), (to.dst(), frontend).into());
-            entry.reply = with((from.src(), backend).into(), (from.dst(), 2000 + at).into());
-        }
-        (Some(client), Some(frontend), Some(backend), Some(back)) if address_is_open => {
-            let with = |from, to| Tuple::with_ports(protocol, from, to);
-            let own = host(of, 100 + at);
-            entry.orig = with((own, client).into(), (to.dst(), frontend).into());
-            entry.reply = with((from.src(), backend).into(), (own, back).into());
-        }
-        (None, None, None, None) if address_is_open => {
-            let own = host(of, 100 + at);
-            match (to.icmp(), from.icmp()) {
-                (Some(sent), Some(answered)) => {
-                    entry.orig = Tuple::with_icmp(own, to.dst(), sent);
-                    entry.reply = Tuple::with_icmp(from.src(), own, answered);
-                }
-                _ => {
-                    entry.orig = Tuple::new(to.protocol(), own, to.dst());
-                    entry.reply = Tuple::new(from.protocol(), from.src(), own);
-                }
-            }
-        }
-        _ => {}
-    }
+    let client = (entry.orig.src(), entry.orig.src_port());
+    let back = (entry.reply.dst(), entry.reply.dst_port());
+    let has_ports = client.1.is_some();
+    let (client, back) = if has_ports && orig.src_port.is_none() && reply.dst_port.is_none() {
+        ((client.0, Some(2000 + at)), (back.0, Some(2000 + at)))
+    } else if orig.src.is_none() && reply.dst.is_none() {
+        let own = host(Family::of(client.0), 100 + at);
+        ((own, client.1), (own, back.1))
+    } else {
+        return;
+    };
+    let Scratch { orig, reply, .. } = *entry;
+    entry.orig = with_ends(&orig, client, (orig.dst(), orig.dst_port()));
+    entry.reply = with_ends(&reply, (reply.src(), reply.src_port()), back);
 }
 
 /// The tuple with another value, once for each field that is set.
 fn neighbours(part: &TuplePart, tuple: &Tuple, of: Family, src: u16, dst: u16) -> Vec<Tuple> {
-    let protocol = tuple.protocol();
-    let source = |n, port| (host(of, n), port).into();
+    let from = (tuple.src(), tuple.src_port());
+    let to = (tuple.dst(), tuple.dst_port());
     let mut all = Vec::new();
-    if let (Some(src_port), Some(dst_port)) = (tuple.src_port(), tuple.dst_port()) {
-        let with = |from, to| Tuple::with_ports(protocol, from, to);
-        let (from, to) = (tuple.source(), tuple.destination());
-        all.extend(part.src.map(|_| with(source(src, src_port), to)));
-        all.extend(part.dst.map(|_| with(from, source(dst, dst_port))));
-        all.extend(part.src_port.map(|port| with((tuple.src(), port + 1).into(), to)));
-        all.extend(part.dst_port.map(|port| with(from, (tuple.dst(), port + 1).into())));
-    }
-    if (tuple.src_port(), tuple.icmp()) == (None, None) {
-        all.extend(part.src.map(|_| Tuple::new(protocol, host(of, src), tuple.dst())));
-        all.extend(part.dst.map(|_| Tuple::new(protocol, tuple.src(), host(of, dst))));
-    }
+    all.extend(part.src.map(|_| with_ends(tuple, (host(of, src), from.1), to)));
+    all.extend(part.dst.map(|_| with_ends(tuple, from, (host(of, dst), to.1))));
+    all.extend(part.src_port.map(|port| with_ends(tuple, (from.0, Some(port + 1)), to)));
+    all.extend(part.dst_port.map(|port| with_ends(tuple, from, (to.0, Some(port + 1)))));
     if let Some(icmp) = tuple.icmp() {
-        let with = |from, to, icmp| Tuple::with_icmp(from, to, icmp);
-        let (from, to) = (tuple.src(), tuple.dst());
+        let with = |icmp| Tuple::with_icmp(from.0, to.0, icmp);
         let kind = if of == Family::Ipv4 { 13 } else { 139 };
-        all.extend(part.src.map(|_| with(host(of, src), to, icmp)));
-        all.extend(part.dst.map(|_| with(from, host(of, dst), icmp)));
-        all.extend(part.icmp_type.map(|_| with(from, to, Icmp { kind, ..icmp })));
-        all.extend(part.icmp_code.map(|_| with(from, to, Icmp { code: 1, ..icmp })));
-        all.extend(part.icmp_id.map(|_| with(from, to, Icmp { id: 2, ..icmp })));
+        all.extend(part.icmp_type.map(|_| with(Icmp { kind, ..icmp })));
+        all.extend(part.icmp_code.map(|_| with(Icmp { code: 1, ..icmp })));
+        all.extend(part.icmp_id.map(|_| with(Icmp { id: 2, ..icmp })));
     }
     all
+}
+
+/// The tuple with other ends: address, and port if its protocol has ports.
+fn with_ends(tuple: &Tuple, src: (IpAddr, Option<u16>), dst: (IpAddr, Option<u16>)) -> Tuple {
+    match (src.1, dst.1, tuple.icmp()) {
+        (Some(from), Some(to), _) => {
+            Tuple::with_ports(tuple.protocol(), (src.0, from).into(), (dst.0, to).into())
+        }
+        (.., Some(icmp)) => Tuple::with_icmp(src.0, dst.0, icmp),
+        _ => Tuple::new(tuple.protocol(), src.0, dst.0),
+    }
 }
 
 /// Tries out a shape in a scratch namespace, which needs `CAP_SYS_ADMIN`: one walk over the machine's
@@ -252,10 +218,7 @@ pub(crate) fn prove(shape: &KernelPart, purpose: Purpose) -> Result<Trust> {
         if !table.iter().zip(&found).all(is_there) {
             return Ok(Trust::Untested);
         }
-        match purpose {
-            Purpose::Dump => trial::try_dump(&mut command, shape, &table),
-            Purpose::Flush => trial::try_flush(&mut command, shape, &table),
-        }
+        trial::try_part(&mut command, purpose, shape, &table)
     })
 }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Operation, Result};
 use crate::filter::kernel_part::{KernelPart, TuplePart};
+use crate::filter::plan::Purpose;
 use crate::model::capability::{KernelCriterion, Trust, Trusts};
 use crate::model::flow::{Flow, FlowRef};
 use crate::model::key::Key;
@@ -24,12 +25,13 @@ use crate::model::protocol::Protocol;
 use crate::model::status::Status;
 use crate::model::tuple::{Family, Icmp, Tuple};
 use crate::request::entry::{self, Update};
-use crate::request::{self, filter};
-use crate::transport::answer::Answer;
+use crate::request::filter;
+use crate::transport::answer::{self, Answer};
 use crate::transport::command::{Command, refusal};
 use crate::transport::socket::Socket;
 
 const OPERATION: Operation = Operation::Probe;
+const PURPOSES: [Purpose; 2] = [Purpose::Dump, Purpose::Flush];
 
 /// What the trial found. The default is the result without any trial.
 #[derive(Debug)]
@@ -317,7 +319,7 @@ pub(crate) fn run(deadline: Option<Instant>) -> Result<Trial> {
     }
     let mut trusts = Trusts::UNTESTED;
     for criterion in KernelCriterion::ALL {
-        let (dump, flush) = found.trust(criterion);
+        let [dump, flush] = PURPOSES.map(|purpose| found.trust(criterion, purpose));
         trusts.set(criterion, dump, flush);
     }
     let late = found.late;
@@ -338,7 +340,7 @@ struct Found<'c> {
     existing: Vec<Scratch>,
     command: &'c mut Command,
     /// Of each criterion in each family, the results of the parts that were tried.
-    results: Vec<(KernelCriterion, Family, Trust, Trust)>,
+    results: Vec<(KernelCriterion, Family, Purpose, Trust)>,
     /// There was no time for a part of it.
     late: bool,
 }
@@ -349,75 +351,60 @@ impl Found<'_> {
     }
 
     /// What is proved of a criterion is proved in each family in which it means something.
-    fn trust(&self, criterion: KernelCriterion) -> (Trust, Trust) {
+    fn trust(&self, criterion: KernelCriterion, purpose: Purpose) -> Trust {
         let families = Family::ALL.into_iter().filter(|f| !parts(criterion, *f).is_empty());
         let each = families.map(|family| {
-            let own = self.results.iter();
-            let own = own.filter(|result| (result.0, result.1) == (criterion, family));
-            own.fold((Trust::Untested, Trust::Untested), |so_far, (_, _, dump, flush)| {
-                (both(so_far.0, *dump), both(so_far.1, *flush))
-            })
+            let about = (criterion, family, purpose);
+            let own = self.results.iter().filter(|(c, f, p, _)| (*c, *f, *p) == about);
+            own.fold(Trust::Untested, |so_far, (.., trust)| both(so_far, *trust))
         });
-        each.reduce(|a, b| (everywhere(a.0, b.0), everywhere(a.1, b.1)))
-            .unwrap_or((Trust::Untested, Trust::Untested))
+        each.reduce(everywhere).unwrap_or(Trust::Untested)
     }
 
-    /// Tries a part, and if it is not right, each of its criteria by itself.
+    /// Tries a part in a dump and in a flush, unless there is no time left.
     fn ask(&mut self, criteria: &[KernelCriterion], group: &KernelPart) -> Result<()> {
         if self.is_late() {
             self.late = true;
             return Ok(());
         }
-        let (dump, flush) = self.try_part(group, (true, true))?;
-        let group_trust = (dump, flush);
-        let proved = |trust: Trust| if trust == Trust::Proved { trust } else { Trust::Untested };
+        PURPOSES.into_iter().try_for_each(|purpose| self.ask_for(purpose, criteria, group))
+    }
+
+    /// Tries a part, and if it is not right, each of its criteria by itself.
+    fn ask_for(
+        &mut self,
+        purpose: Purpose,
+        criteria: &[KernelCriterion],
+        group: &KernelPart,
+    ) -> Result<()> {
         let wrong = |trust| matches!(trust, Trust::Wrong | Trust::Refused(_));
         let family = group.family.unwrap_or(Family::Ipv4);
+        let together = try_part(self.command, purpose, group, &self.existing)?;
         // A group has one value of each field. Masks and zones have others, which mean something
         // else; trying them in one family is enough.
-        let other_values = group.mark.is_some() && family == Family::Ipv4;
-        let again = (dump != Trust::Proved || other_values, flush != Trust::Proved || other_values);
-        let mut explained = (false, false);
+        let again = together != Trust::Proved || (group.mark.is_some() && family == Family::Ipv4);
+        let mut explained = false;
         for criterion in criteria {
-            self.results.push((*criterion, family, proved(dump), proved(flush)));
-            for part in parts(*criterion, family) {
-                if again == (false, false) {
-                    break;
-                }
-                let (dump, flush) = match criterion {
-                    KernelCriterion::Mark if !self.marks => {
-                        let refused = Trust::Refused(libc::EOPNOTSUPP);
-                        (refused, refused)
-                    }
-                    _ => self.try_part(&part, again)?,
+            if together == Trust::Proved {
+                self.results.push((*criterion, family, purpose, together));
+            }
+            for part in parts(*criterion, family).iter().filter(|_| again) {
+                let alone = match criterion {
+                    KernelCriterion::Mark if !self.marks => Trust::Refused(libc::EOPNOTSUPP),
+                    _ => try_part(self.command, purpose, part, &self.existing)?,
                 };
-                self.results.push((*criterion, family, dump, flush));
-                explained = (explained.0 || wrong(dump), explained.1 || wrong(flush));
-                if (wrong(dump) || !again.0) && (wrong(flush) || !again.1) {
+                self.results.push((*criterion, family, purpose, alone));
+                if wrong(alone) {
+                    explained = true;
                     break;
                 }
             }
         }
         // Each field alone is right, and all together are not: none of them is trusted.
-        let rest = |group: Trust, explained: bool| {
-            if wrong(group) && !explained { group } else { Trust::Untested }
-        };
-        let rest = (rest(group_trust.0, explained.0), rest(group_trust.1, explained.1));
-        let rest = criteria.iter().map(|criterion| (*criterion, family, rest.0, rest.1));
-        self.results.extend(rest.collect::<Vec<_>>());
+        if wrong(together) && !explained {
+            self.results.extend(criteria.iter().map(|c| (*c, family, purpose, together)));
+        }
         Ok(())
-    }
-
-    /// Tries a part in a dump, in a flush, or in both. What is not wanted is untested.
-    fn try_part(&mut self, part: &KernelPart, wanted: (bool, bool)) -> Result<(Trust, Trust)> {
-        let (mut dump, mut flush) = (Trust::Untested, Trust::Untested);
-        if wanted.0 {
-            dump = try_dump(self.command, part, &self.existing)?;
-        }
-        if wanted.1 {
-            flush = try_flush(self.command, part, &self.existing)?;
-        }
-        Ok((dump, flush))
     }
 }
 
@@ -441,19 +428,15 @@ fn both(so_far: Trust, now: Trust) -> Trust {
 
 /// Creates entries, all in one datagram. What the kernel refuses is not created.
 pub(super) fn create(command: &mut Command, entries: &[&Scratch]) -> Result<()> {
-    let requests = entries.iter().map(|entry| entry.create()).collect::<Result<Vec<_>>>()?;
-    together(command, requests, true, |_, _| Ok(()))
+    together(command, entries.iter().map(|entry| entry.create()), true, |_, _| Ok(()))
 }
 
 /// Gets entries, all in one datagram; `None` for one that does not exist.
 pub(super) fn look(command: &mut Command, entries: &[&Scratch]) -> Result<Vec<Option<Flow>>> {
-    let requests = entries.iter().map(|entry| entry.get()).collect::<Result<Vec<_>>>()?;
     let mut found = vec![None; entries.len()];
-    together(command, requests, false, |at, answer| {
+    together(command, entries.iter().map(|entry| entry.get()), false, |at, answer| {
         if let (Answer::Data(message), Some(slot)) = (answer, found.get_mut(at)) {
-            let flow = FlowRef::parse(message.payload);
-            let flow = flow.map_err(|source| Error::decode(OPERATION, source))?;
-            *slot = Some(flow.to_owned());
+            *slot = Some(answer::entry(OPERATION, &message)?);
         }
         Ok(())
     })?;
@@ -463,19 +446,20 @@ pub(super) fn look(command: &mut Command, entries: &[&Scratch]) -> Result<Vec<Op
 /// Sends requests in one datagram, and hands over each answer with the position of its request.
 fn together(
     command: &mut Command,
-    requests: Vec<Vec<u8>>,
-    acknowledge: bool,
+    requests: impl Iterator<Item = Result<Vec<u8>>>,
+    acknowledged: bool,
     mut each: impl FnMut(usize, Answer<'_>) -> Result<()>,
 ) -> Result<()> {
-    let first = command.reserve(requests.len());
-    let mut datagram = Vec::new();
-    for (sequence, mut request) in (first..).zip(requests) {
-        request::seal(&mut request, sequence, acknowledge);
-        datagram.extend(request);
+    let (mut datagram, mut starts) = (Vec::new(), Vec::new());
+    for request in requests {
+        starts.push(datagram.len());
+        datagram.extend(request?);
     }
-    let lost = command.exchange(OPERATION, &datagram, |sequence, answer| match answer {
+    let starts = starts.into_iter();
+    let first = command.send_many(OPERATION, &mut datagram, starts, |_| acknowledged)?;
+    let lost = command.drain_many(OPERATION, first, |at, answer| match answer {
         Answer::Error(error) if error.is_permission_denied() => Err(error),
-        answer => each(sequence.wrapping_sub(first) as usize, answer),
+        answer => each(at, answer),
     })?;
     if lost { Err(Error::Overrun { operation: OPERATION }) } else { Ok(()) }
 }
@@ -502,14 +486,21 @@ fn tells(part: &KernelPart, existing: &[Scratch]) -> bool {
     (1..existing.len()).contains(&selected)
 }
 
-pub(super) fn try_dump(
+/// Sends a part for a purpose, and compares what it selects with what it should.
+pub(super) fn try_part(
     command: &mut Command,
+    purpose: Purpose,
     part: &KernelPart,
     existing: &[Scratch],
 ) -> Result<Trust> {
-    if !tells(part, existing) {
-        return Ok(Trust::Untested);
+    match purpose {
+        _ if !tells(part, existing) => Ok(Trust::Untested),
+        Purpose::Dump => try_dump(command, part, existing),
+        Purpose::Flush => try_flush(command, part, existing),
     }
+}
+
+fn try_dump(command: &mut Command, part: &KernelPart, existing: &[Scratch]) -> Result<Trust> {
     let mut dumped = Vec::new();
     let result = command.collect(OPERATION, filter::dump(0, part), |message| {
         let flow = FlowRef::parse(message.payload);
@@ -527,14 +518,7 @@ pub(super) fn try_dump(
 }
 
 /// Flushes, checks which entries survived, and creates the missing ones again.
-pub(super) fn try_flush(
-    command: &mut Command,
-    part: &KernelPart,
-    existing: &[Scratch],
-) -> Result<Trust> {
-    if !tells(part, existing) {
-        return Ok(Trust::Untested);
-    }
+fn try_flush(command: &mut Command, part: &KernelPart, existing: &[Scratch]) -> Result<Trust> {
     if let Some(errno) = refusal(command.act(OPERATION, filter::flush(part)?))? {
         return Ok(Trust::Refused(errno));
     }

@@ -160,8 +160,7 @@ pub(crate) fn append_update<B: AsRef<[u8]>>(
 }
 
 /// Appends a `CT_DELETE` of exactly this entry: by its reply tuple byte for byte as dumped, its
-/// id, and its zone if one was dumped at the top level (a zone of one direction is inside the
-/// tuple).
+/// id, and the zone of its reply direction, which goes to the top level wherever it was dumped.
 ///
 /// Why the reply tuple: it contains the backend, and never changes. An entry that the same client
 /// has re-created toward another backend since the dump often has the same original tuple *and*
@@ -193,20 +192,18 @@ fn append_pinned<B: AsRef<[u8]>>(
     // A zone of the reply direction goes to the top level: inside the tuple it would be the zone of
     // that direction only, and the kernel's lookup, which begins with the original direction of
     // each entry, would find one of the default zone (nf_conntrack_find_get).
-    let of_reply = Attributes::find(reply, uapi::tuple::ZONE);
-    let zone = of_reply.and_then(|zone| zone.be16());
+    let inside = Attributes::find(reply, uapi::tuple::ZONE);
+    let inside = inside.and_then(|zone| Some((zone.be16()?, zone.offset)));
     let mut reply = reply.to_vec();
-    if let (Some(_), Some(zone)) = (zone, of_reply) {
-        reply.drain(zone.offset - ATTRIBUTE_HEADER_LEN..reply.len().min(zone.offset + 4));
+    if let Some((_, offset)) = inside {
+        reply.drain(offset - ATTRIBUTE_HEADER_LEN..reply.len().min(offset + 4));
     }
-    let of_reply = zone;
     let mut attributes = vec![
         DefaultNla::new(cta::TUPLE_REPLY | netlink_packet_core::NLA_F_NESTED, reply),
         DefaultNla::new(cta::ID, id.to_vec()),
     ];
-    if let Some(zone) = flow.zone_of_both().or(of_reply) {
-        attributes.push(be16(cta::ZONE, zone));
-    }
+    let zone = flow.zone_of_both().or(inside.map(|(zone, _)| zone));
+    attributes.extend(zone.map(|zone| be16(cta::ZONE, zone)));
     attributes.extend(more);
     head(message, flow.family().number()).append(out, attributes);
     Ok(())

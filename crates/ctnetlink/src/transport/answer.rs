@@ -2,7 +2,8 @@
 
 use netlink_packet_core::{NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN};
 
-use crate::error::{Error, Operation};
+use crate::error::{Error, Operation, Result};
+use crate::model::flow::{Flow, FlowRef};
 use crate::wire::{Attributes, HEADER_LEN, Message};
 
 /// `NLMSGERR_ATTR_MSG`: a NUL-terminated text.
@@ -52,6 +53,12 @@ impl<'a> Answer<'a> {
             _ => Answer::Noise,
         }
     }
+}
+
+/// The entry in a message, as a value of its own.
+pub(crate) fn entry(operation: Operation, message: &Message<'_>) -> Result<Flow> {
+    let flow = FlowRef::parse(message.payload);
+    flow.map(|flow| flow.to_owned()).map_err(|source| Error::decode(operation, source))
 }
 
 /// A length from a message, aligned as netlink does. `None` if that is not a length any more: a

@@ -1,8 +1,9 @@
 //! The command socket: exchanges that the caller waits for, one at a time.
 
 use crate::error::{Error, Operation, Result};
+use crate::model::flow::Flow;
 use crate::request;
-use crate::transport::answer::Answer;
+use crate::transport::answer::{self, Answer};
 use crate::transport::socket::{Socket, first_sequence, receive_buffer};
 use crate::wire::{Message, Messages};
 
@@ -80,6 +81,37 @@ impl Command {
         self.drain(operation, each)
     }
 
+    /// Sends finished requests in one datagram and returns the number of the first, for
+    /// [`drain_many`](Command::drain_many). `starts` says where each begins, `acknowledged` which
+    /// of them ask for an acknowledgement. If it fails, nothing was executed.
+    pub(crate) fn send_many(
+        &mut self,
+        operation: Operation,
+        datagram: &mut [u8],
+        starts: impl ExactSizeIterator<Item = usize>,
+        acknowledged: impl Fn(usize) -> bool,
+    ) -> Result<u32> {
+        let first = self.reserve(starts.len());
+        for (at, (sequence, start)) in (first..).zip(starts).enumerate() {
+            request::seal(&mut datagram[start..], sequence, acknowledged(at));
+        }
+        self.send(operation, datagram)?;
+        Ok(first)
+    }
+
+    /// [`drain`](Command::drain) with the position of the request that each message answers. What
+    /// answers another datagram has a position beyond the last.
+    pub(crate) fn drain_many(
+        &mut self,
+        operation: Operation,
+        first: u32,
+        mut each: impl FnMut(usize, Answer<'_>) -> Result<()>,
+    ) -> Result<bool> {
+        self.drain(operation, |sequence, answer| {
+            each(sequence.wrapping_sub(first) as usize, answer)
+        })
+    }
+
     /// One request that is acknowledged. Data that comes before the acknowledgement is handed
     /// over, echoed events (sequence 0) included.
     pub(crate) fn request(
@@ -121,6 +153,11 @@ impl Command {
             Ok(())
         })?;
         found.ok_or(Error::NoAnswer { operation, seconds: 0 })
+    }
+
+    /// A request that is answered with one entry.
+    pub(crate) fn fetch_entry(&mut self, operation: Operation, request: Vec<u8>) -> Result<Flow> {
+        self.fetch(operation, request, |message| answer::entry(operation, message))
     }
 
     /// A request that is only acknowledged.

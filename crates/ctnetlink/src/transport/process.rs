@@ -22,8 +22,10 @@ impl<T> PerProcess<T> {
         PerProcess { process: process::id(), value: Mutex::new(value), next: OnceLock::new() }
     }
 
-    /// Locks the value of the current process, which is made if there is none yet. The parent's is
-    /// not touched: another thread could have held its lock at the moment of the fork, for ever.
+    /// Locks the value of the current process, and makes it first if there is none yet.
+    ///
+    /// The parent's value is not touched. If another thread of the parent held its lock at the moment
+    /// of the fork, nobody in the child will ever release it.
     pub(crate) fn lock(&self, make: impl Fn() -> Result<T>) -> Result<MutexGuard<'_, T>> {
         let own = process::id();
         let mut at = self;
