@@ -40,7 +40,9 @@ fn main() {
     let helped = Conntrack::open().unwrap();
     let alone = Conntrack::open().unwrap();
     let nothing = helped.capabilities().unwrap();
-    alone.use_capabilities(&KernelCriterion::ALL.into_iter().fold(nothing, Capabilities::distrust));
+    alone
+        .use_capabilities(&KernelCriterion::ALL.into_iter().fold(nothing, Capabilities::distrust))
+        .unwrap();
     println!("{entries} entries, \"{FILTER}\": {}", helped.dump(&filter).unwrap().pushdown());
 
     let (mut pushed, mut here, mut program) = (Vec::new(), Vec::new(), Vec::new());

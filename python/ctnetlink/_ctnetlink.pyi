@@ -777,6 +777,17 @@ class Zeroed:
 class Capabilities:
     """What the running kernel can be trusted with. ``str()`` is one screen for people."""
 
+    def json(self) -> str:
+        """Return the capabilities as JSON text, for another process of the same boot.
+
+        :raises ValueError: if the boot is not known (no ``/proc``).
+        """
+    @staticmethod
+    def from_json(text: str) -> Capabilities:
+        """Read what :meth:`json` has made."""
+    @property
+    def boot_id(self) -> str | None:
+        """The boot of the machine on which this was found; ``None`` if it cannot be read."""
     @property
     def dump_filter(self) -> bool:
         """Dumps understand a filter on tuples (Linux 5.8)."""

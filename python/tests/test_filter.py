@@ -3,6 +3,7 @@
 import enum
 import inspect
 import ipaddress
+import pickle
 import re
 import time
 from collections.abc import Callable
@@ -289,7 +290,15 @@ def test_capabilities_and_explanations(table: None) -> None:
             "reply IPv4 address is distrusted by request",
         )
         assert "here only  reply src" in str(dead.explain(careful))
-        ct.use_capabilities(careful)
+        saved = ctnetlink.Capabilities.from_json(careful.json())
+        assert saved == careful == pickle.loads(pickle.dumps(careful))
+        assert careful.boot_id is not None and careful.boot_id in careful.json()
+        elsewhere = careful.json().replace(careful.boot_id, "another")
+        with pytest.raises(ValueError, match="found at boot another"):
+            ct.use_capabilities(ctnetlink.Capabilities.from_json(elsewhere))
+        with pytest.raises(ValueError, match="missing field"):
+            ctnetlink.Capabilities.from_json("{}")
+        ct.use_capabilities(saved)
         report = ct.delete_matching(dead, dry_run=True)
         assert report.pushdown == "ip and udp"
         with pytest.raises(ValueError, match='expected one of "family"'):

@@ -112,7 +112,7 @@ fn case(
     refused: &Cell<u32>,
 ) -> Result<(), TestCaseError> {
     let ct = Conntrack::open().unwrap();
-    ct.use_capabilities(found);
+    ct.use_capabilities(found).unwrap();
     ct.flush_all().unwrap();
     let mut batch = Batch::new();
     rows.iter().for_each(|row| batch.create(&row.new_entry()).unwrap());
@@ -389,7 +389,11 @@ fn what_is_proved_is_asked_for() {
         assert_eq!(received(), (filter.to_string(), 1, 1));
         let explained = filter.explain(&found).unwrap();
         assert_eq!((explained.passes, explained.stayed), (vec![filter.to_string()], vec![]));
-        ct.use_capabilities(&found.distrust(C::ReplyIpv4));
+        ct.use_capabilities(&found.clone().distrust(C::ReplyIpv4)).unwrap();
+        let mut elsewhere = found;
+        elsewhere.boot_id = Some("another".into());
+        let error = ct.use_capabilities(&elsewhere).unwrap_err().to_string();
+        assert!(error.contains("at boot another"), "{error}");
         assert_eq!(received(), ("ip and udp".into(), 2, 1));
         // Distrust outlives the next probe.
         assert_eq!(ct.capabilities().unwrap().dump(C::ReplyIpv4), Trust::Distrusted);

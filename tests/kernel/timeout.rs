@@ -29,7 +29,7 @@ fn life_of_a_policy() {
             let read = ct.timeout_policy(&name).unwrap();
             assert_eq!(
                 (read.family, read.timeouts.protocol(), read.users),
-                (family, Protocol::UDP, Some(1))
+                (Some(family), Protocol::UDP, Some(1))
             );
             let state = |policy: &TimeoutPolicy, state| policy.timeouts.get(state);
             assert_eq!(state(&read, "REPLIED"), Some(Duration::from_secs(77)));
@@ -49,6 +49,10 @@ fn life_of_a_policy() {
         assert!(matches!(ct.delete_timeout_policy(""), Err(Error::Invalid(_))));
         ct.flush_timeout_policies().unwrap();
         assert_eq!(ct.timeout_policies().unwrap(), []);
+
+        let nobodys =
+            TimeoutPolicy { family: None, ..TimeoutPolicy::new("x", Family::Ipv4, udp(1)) };
+        assert!(matches!(ct.create_timeout_policy(&nobodys), Err(Error::Invalid(_))));
 
         let long = "n".repeat(32);
         let policy = TimeoutPolicy::new(long, Family::Ipv4, udp(1));

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use ctnetlink::{Batch, Change, Conntrack, Error, Key, NewEntry, Outcome, Protocol, Status, Tuple};
 use ctnetlink_testbed::fill::fill;
-use ctnetlink_testbed::netns::{Namespace, in_fork, in_netns, process_descriptor, without_proc};
+use ctnetlink_testbed::netns::{
+    Namespace, in_fork, in_fork_as_first, in_netns, process_descriptor, without_proc,
+};
 use ctnetlink_tests::{at, clients, udp, with_failing_call};
 
 const LIFE: Duration = Duration::from_secs(600);
@@ -71,6 +73,26 @@ fn after_fork_each_process_gets_its_own_answers() {
         let parent = in_fork(child, || work(20_000));
         assert!(parent.unwrap());
         assert_eq!(ct.port_id().unwrap(), parents_socket);
+    });
+}
+
+/// Parent and child can both be process 1, each in a pid namespace of its own.
+#[test]
+fn a_fork_into_another_pid_namespace_is_noticed() {
+    in_netns(|| {
+        let first = || {
+            let ct = Conntrack::open().unwrap();
+            let own = ct.port_id().unwrap();
+            let second = || std::process::id() == 1 && ct.port_id().is_ok_and(|port| port != own);
+            in_fork_as_first(second, || ());
+            std::process::id() == 1
+        };
+        // In a process of its own, because this one could make no more threads.
+        let outer = || {
+            in_fork_as_first(first, || ());
+            true
+        };
+        in_fork(outer, || ());
     });
 }
 

@@ -3,16 +3,40 @@
 use std::collections::BTreeMap;
 
 use ctnetlink::KernelCriterion;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::error::raise;
 
 /// What the running kernel can filter by, flush by, count and timestamp.
-#[pyclass(frozen, module = "ctnetlink", name = "Capabilities")]
+#[pyclass(frozen, eq, module = "ctnetlink", name = "Capabilities")]
+#[derive(PartialEq)]
 pub(crate) struct Capabilities(pub(crate) ctnetlink::Capabilities);
 
 #[pymethods]
 impl Capabilities {
+    /// The capabilities as JSON text, for another process of the same boot.
+    fn json(&self) -> PyResult<String> {
+        serde_json::to_string(&self.0).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// Reads what `json()` has made.
+    #[staticmethod]
+    fn from_json(text: &str) -> PyResult<Capabilities> {
+        let read = serde_json::from_str(text);
+        read.map(Capabilities).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        Ok((py.get_type::<Capabilities>().getattr("from_json")?, (self.json()?,)))
+    }
+
+    /// The boot of the machine on which this was found.
+    #[getter]
+    fn boot_id(&self) -> Option<&str> {
+        self.0.boot_id.as_deref()
+    }
+
     #[getter]
     fn dump_filter(&self) -> bool {
         self.0.dump_filter

@@ -106,8 +106,7 @@ impl Conntrack {
 
     /// Trust the kernel as far as these capabilities say, from another handle on this machine.
     fn use_capabilities(&self, capabilities: &Capabilities) -> PyResult<()> {
-        self.open_handle()?.use_capabilities(&capabilities.0);
-        Ok(())
+        self.open_handle()?.use_capabilities(&capabilities.0).map_err(raise)
     }
 
     /// Entries the kernel allows (nf_conntrack_max); 0 means unlimited.

@@ -257,6 +257,17 @@ pub fn in_fork<T>(child: impl FnOnce() -> bool, parent: impl FnOnce() -> T) -> T
     result
 }
 
+/// [`in_fork`], but the child is process 1 of a pid namespace of its own. From then on, the calling
+/// thread can make child processes, but no threads.
+///
+/// # Panics
+///
+/// As [`in_fork`].
+pub fn in_fork_as_first<T>(child: impl FnOnce() -> bool, parent: impl FnOnce() -> T) -> T {
+    unshare(libc::CLONE_NEWPID).unwrap_or_else(|error| panic!("a pid namespace: {error}"));
+    in_fork(child, parent)
+}
+
 /// A descriptor of a process (`pidfd_open(2)`), which can be entered like a namespace.
 ///
 /// # Panics

@@ -223,15 +223,30 @@ impl Conntrack {
         }
         // If nothing could be tried out now, it may be possible later: remember nothing.
         if found.untested.is_none() {
-            self.use_capabilities(&found);
+            self.proofs.trust(found.trusts.clone());
         }
         Ok(found)
     }
 
     /// Trusts the kernel as far as these capabilities say. They may come from another handle on
-    /// this machine since it was booted, or be narrowed by [`Capabilities::distrust`].
-    pub fn use_capabilities(&self, capabilities: &Capabilities) {
+    /// this machine since it was booted, from a file, or be narrowed by [`Capabilities::distrust`].
+    ///
+    /// # Errors
+    ///
+    /// Capabilities that were found at another boot: the kernel can be another one.
+    pub fn use_capabilities(&self, capabilities: &Capabilities) -> Result<()> {
+        let now = probe::boot_id();
+        if capabilities.boot_id != now {
+            let shown = |id: &Option<String>| id.clone().unwrap_or_else(|| "unknown".into());
+            return Err(Error::Invalid(format!(
+                "capabilities: found at boot {}, and this is boot {}: find them again with \
+                 capabilities()",
+                shown(&capabilities.boot_id),
+                shown(&now)
+            )));
+        }
         self.proofs.trust(capabilities.trusts.clone());
+        Ok(())
     }
 
     /// Starts a dump of the entries the filter matches, or of all entries (`None`).

@@ -15,6 +15,8 @@ use crate::error::Error;
 /// # Ok::<(), ctnetlink::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum KernelCriterion {
     /// Address family. Dumps always honour it; flushes since 4.20, and since 5.3 only in some
@@ -125,6 +127,8 @@ impl fmt::Display for KernelCriterion {
 
 /// What a probe found about one criterion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Trust {
     /// It selects exactly what it says: proved on this kernel.
@@ -156,6 +160,8 @@ impl fmt::Display for Trust {
 
 /// What is trusted, in dumps and in flushes, for each of [`KernelCriterion::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(into = "ByCriterion", from = "ByCriterion"))]
 pub(crate) struct Trusts([(Trust, Trust); KernelCriterion::ALL.len()]);
 
 impl Trusts {
@@ -234,6 +240,11 @@ impl Trusts {
 ///
 /// `Display` prints one screen of text, which also says how to get what is missing.
 ///
+/// With the feature `serde` it can be saved and read again, for another process of the same boot of
+/// this machine: `trusts` has for each [`KernelCriterion`] the [`Trust`] in dumps and the one in
+/// flushes. [`Conntrack::use_capabilities`](crate::Conntrack::use_capabilities) refuses those of
+/// another boot.
+///
 /// ```no_run
 /// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
 /// use ctnetlink::{KernelCriterion, Trust};
@@ -245,8 +256,16 @@ impl Trusts {
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Capabilities {
+    /// The boot of the machine on which this was found (`/proc/sys/kernel/random/boot_id`). `None` =
+    /// cannot be read, and then the capabilities cannot be saved.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "write_boot_id", deserialize_with = "read_boot_id")
+    )]
+    pub boot_id: Option<String>,
     /// Dumps understand `CTA_FILTER`. Linux 5.8.
     pub dump_filter: bool,
     /// Flushes understand `CTA_FILTER`. Linux 6.12.
@@ -305,7 +324,7 @@ impl Capabilities {
     /// # fn f() -> ctnetlink::Result<()> {
     /// let ct = Conntrack::open()?;
     /// let careful = ct.capabilities()?.distrust(KernelCriterion::Zone);
-    /// ct.use_capabilities(&careful);
+    /// ct.use_capabilities(&careful)?;
     /// # Ok(()) }
     /// ```
     #[must_use]
@@ -401,12 +420,58 @@ impl fmt::Display for Capabilities {
     }
 }
 
+/// The saved form: for each criterion the trust in dumps and in flushes.
+#[cfg(feature = "serde")]
+type ByCriterion = std::collections::BTreeMap<KernelCriterion, (Trust, Trust)>;
+
+#[cfg(feature = "serde")]
+impl From<Trusts> for ByCriterion {
+    fn from(trusts: Trusts) -> ByCriterion {
+        KernelCriterion::ALL.into_iter().zip(trusts.0).collect()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<ByCriterion> for Trusts {
+    /// A criterion that is not there was not tried out.
+    fn from(saved: ByCriterion) -> Trusts {
+        let mut trusts = Trusts::UNTESTED;
+        for (criterion, (dump, flush)) in saved {
+            trusts.set(criterion, dump, flush);
+        }
+        trusts
+    }
+}
+
+/// Only what is known to belong to one boot can be saved.
+#[cfg(feature = "serde")]
+#[expect(clippy::ref_option, reason = "serde's signature")]
+fn write_boot_id<S: serde::Serializer>(
+    boot_id: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let unknown = "the boot id of this machine could not be read, so the capabilities cannot be \
+                   saved: mount /proc and find them again";
+    match boot_id {
+        Some(boot_id) => serializer.serialize_str(boot_id),
+        None => Err(serde::ser::Error::custom(unknown)),
+    }
+}
+
+#[cfg(feature = "serde")]
+fn read_boot_id<'d, D: serde::Deserializer<'d>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    <String as serde::Deserialize>::deserialize(deserializer).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn capabilities(trust: Trust) -> Capabilities {
         Capabilities {
+            boot_id: Some("7a1b".into()),
             dump_filter: true,
             flush_filter: false,
             status_filter: true,
@@ -449,6 +514,34 @@ mod tests {
         }
         let error = "ipv6".parse::<KernelCriterion>().unwrap_err().to_string();
         assert!(error.contains("\"ipv6\": expected one of \"family\", \"protocol\""), "{error}");
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn they_can_be_saved() {
+        let mut found = capabilities(Trust::Proved).distrust(KernelCriterion::Zone);
+        found.trusts.set(KernelCriterion::Icmp, Trust::Wrong, Trust::Refused(22));
+        let text = serde_json::to_string(&found).unwrap();
+        for part in [
+            r#""boot_id":"7a1b","dump_filter":true"#,
+            r#""icmp":["wrong",{"refused":22}]"#,
+            r#""zone":["distrusted","distrusted"]"#,
+            r#""labels":null"#,
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+        assert_eq!(serde_json::from_str::<Capabilities>(&text).unwrap(), found);
+
+        let older =
+            text.replace(r#""zone":["distrusted","distrusted"]"#, r#""mark":["proved","proved"]"#);
+        let read: Capabilities = serde_json::from_str(&older).unwrap();
+        assert_eq!(read.flush(KernelCriterion::Zone), Trust::Untested);
+
+        let nowhere = text.replace(r#""boot_id":"7a1b""#, r#""boot_id":null"#);
+        assert!(serde_json::from_str::<Capabilities>(&nowhere).is_err());
+        found.boot_id = None;
+        let error = serde_json::to_string(&found).unwrap_err().to_string();
+        assert!(error.contains("mount /proc"), "{error}");
     }
 
     #[test]

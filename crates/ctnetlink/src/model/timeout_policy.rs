@@ -137,8 +137,9 @@ impl Timeouts {
 pub struct TimeoutPolicy {
     /// Name, 31 bytes at most.
     pub name: String,
-    /// Layer 3 protocol.
-    pub family: Family,
+    /// Layer 3 protocol. `None` is one other than IPv4 and IPv6, found in the kernel, which accepts
+    /// any number there; no entry is of such a protocol, and no request can be made with it.
+    pub family: Option<Family>,
     /// The timeouts, and with them the layer 4 protocol.
     pub timeouts: Timeouts,
     /// How many rules use the policy; known only for a policy that was read from the kernel.
@@ -148,7 +149,7 @@ pub struct TimeoutPolicy {
 impl TimeoutPolicy {
     /// A policy to be created.
     pub fn new(name: impl Into<String>, family: Family, timeouts: Timeouts) -> TimeoutPolicy {
-        TimeoutPolicy { name: name.into(), family, timeouts, users: None }
+        TimeoutPolicy { name: name.into(), family: Some(family), timeouts, users: None }
     }
 
     /// Reads the payload of a message about a policy.
@@ -159,8 +160,7 @@ impl TimeoutPolicy {
         let family = find(x::L3PROTO).and_then(|a| a.be16()).and_then(|n| u8::try_from(n).ok());
         TimeoutPolicy {
             name,
-            // The kernel accepts any number. One that is not IPv4 or IPv6 is shown as IPv4.
-            family: family.and_then(Family::from_number).unwrap_or(Family::Ipv4),
+            family: family.and_then(Family::from_number),
             timeouts: Timeouts::parse(payload),
             users: find(x::USE).and_then(|a| a.be32()),
         }

@@ -140,6 +140,12 @@ impl Tuple {
     /// An ICMP tuple, or an ICMPv6 one if the addresses are IPv6.
     pub fn with_icmp(src: IpAddr, dst: IpAddr, icmp: Icmp) -> Self {
         let protocol = if src.is_ipv4() { Protocol::ICMP } else { Protocol::ICMPV6 };
+        Tuple::icmp_of(protocol, src, dst, icmp)
+    }
+
+    /// An ICMP tuple of this protocol whatever its addresses are. The kernel tracks ICMPv6 over IPv4
+    /// and the reverse, as its handlers are chosen by protocol number alone.
+    pub(crate) fn icmp_of(protocol: Protocol, src: IpAddr, dst: IpAddr, icmp: Icmp) -> Self {
         Tuple { icmp: Some(icmp), ..Tuple::new(protocol, src, dst) }
     }
 

@@ -24,6 +24,12 @@ pub(crate) fn try_out(deadline: Option<Instant>) -> Trial {
     tried.unwrap_or_else(|error| Trial { untested: Some(error.to_string()), ..Trial::default() })
 }
 
+/// Which boot of the machine this is. Namespaces and containers have the machine's.
+pub(crate) fn boot_id() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}
+
 /// Asks all questions in the handle's namespace. It is an error only if the kernel does not behave
 /// like ctnetlink at all.
 pub(crate) fn capabilities(
@@ -53,6 +59,7 @@ pub(crate) fn capabilities(
         }))
     })?;
     Ok(Capabilities {
+        boot_id: boot_id(),
         dump_filter,
         flush_filter,
         status_filter: known(probe::status_filter())?,

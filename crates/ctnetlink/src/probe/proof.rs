@@ -60,9 +60,9 @@ fn base(family: Family, protocol: Option<Protocol>) -> Scratch {
     let at = |(n, port)| (host(family, n), port).into();
     let (orig, reply) = match protocol {
         Protocol::ICMP | Protocol::ICMPV6 => {
-            let kind = if family == Family::Ipv4 { 8 } else { 128 };
+            let kind = if protocol == Protocol::ICMP { 8 } else { 128 };
             let icmp = Icmp { kind, code: 0, id: 1 };
-            let orig = Tuple::with_icmp(host(family, 1), host(family, FRONTEND.0), icmp);
+            let orig = Tuple::icmp_of(protocol, host(family, 1), host(family, FRONTEND.0), icmp);
             (orig, orig.inverse().unwrap_or(orig))
         }
         Protocol::TCP | Protocol::UDP | Protocol::UDPLITE | Protocol::SCTP | Protocol::GRE => (
@@ -89,12 +89,7 @@ fn table(shape: &KernelPart) -> Vec<Scratch> {
     let mut all = vec![selected, otherwise(shape, selected, of)];
     if family.is_some() {
         let other = if of == Family::Ipv4 { Family::Ipv6 } else { Family::Ipv4 };
-        let protocol = match orig.protocol {
-            Some(Protocol::ICMP) => Some(Protocol::ICMPV6),
-            Some(Protocol::ICMPV6) => Some(Protocol::ICMP),
-            other => other,
-        };
-        let Scratch { orig, reply, .. } = base(other, protocol);
+        let Scratch { orig, reply, .. } = base(other, orig.protocol);
         all.push(Scratch { orig, reply, ..selected });
     }
     if let Some(protocol) = orig.protocol {
@@ -183,8 +178,8 @@ fn neighbours(part: &TuplePart, tuple: &Tuple, of: Family, src: u16, dst: u16) -
     all.extend(part.src_port.map(|port| with_ends(tuple, (from.0, Some(port + 1)), to)));
     all.extend(part.dst_port.map(|port| with_ends(tuple, from, (to.0, Some(port + 1)))));
     if let Some(icmp) = tuple.icmp() {
-        let with = |icmp| Tuple::with_icmp(from.0, to.0, icmp);
-        let kind = if of == Family::Ipv4 { 13 } else { 139 };
+        let with = |icmp| Tuple::icmp_of(tuple.protocol(), from.0, to.0, icmp);
+        let kind = if tuple.protocol() == Protocol::ICMP { 13 } else { 139 };
         all.extend(part.icmp_type.map(|_| with(Icmp { kind, ..icmp })));
         all.extend(part.icmp_code.map(|_| with(Icmp { code: 1, ..icmp })));
         all.extend(part.icmp_id.map(|_| with(Icmp { id: 2, ..icmp })));
@@ -198,7 +193,7 @@ fn with_ends(tuple: &Tuple, src: (IpAddr, Option<u16>), dst: (IpAddr, Option<u16
         (Some(from), Some(to), _) => {
             Tuple::with_ports(tuple.protocol(), (src.0, from).into(), (dst.0, to).into())
         }
-        (.., Some(icmp)) => Tuple::with_icmp(src.0, dst.0, icmp),
+        (.., Some(icmp)) => Tuple::icmp_of(tuple.protocol(), src.0, dst.0, icmp),
         _ => Tuple::new(tuple.protocol(), src.0, dst.0),
     }
 }
@@ -267,7 +262,12 @@ mod tests {
     #[test]
     fn shapes_are_proved_or_refuted_by_the_kernel() {
         ctnetlink_testbed::netns::in_netns(|| {
-            let trust = |text: &str, purpose| prove(&shapes(text)[0], purpose).unwrap();
+            let trust = |text: &str, purpose| {
+                let trusts: Vec<Trust> =
+                    shapes(text).iter().map(|shape| prove(shape, purpose).unwrap()).collect();
+                assert!(trusts.iter().all(|trust| *trust == trusts[0]), "{text}: {trusts:?}");
+                trusts[0]
+            };
             for text in [
                 "ip and udp and orig dst port 53",
                 "ip6 and udp and reply src port 53",
@@ -276,9 +276,16 @@ mod tests {
                 "ip and udp and zone 3 and mark 5 and unreplied",
                 "ip and zone 3 and reply src 10.0.0.1",
                 "ip and icmp and icmp-type 8 and zone 3",
+                "icmp and reply src 10.0.0.1",
+                "icmp",
+                "icmpv6",
+                "icmpv6 and mark 3",
                 "ip and proto 89 and zone 0 and orig dst 10.0.0.1",
             ] {
                 assert_eq!(trust(text, Purpose::Dump), Trust::Proved, "{text}");
+            }
+            for text in ["icmp", "icmpv6 and icmp-type 128"] {
+                assert_eq!(trust(text, Purpose::Flush), Trust::Proved, "{text}");
             }
             // A part that says nothing of SCTP ports, and one that has them behind the planner's
             // back: no kernel compares them.

@@ -3,7 +3,8 @@
 //! The envelope and the typed tuple members are `netlink-packet-core`'s and
 //! `netlink-packet-netfilter`'s. Every request has its attributes as `DefaultNla`, because the
 //! typed message variants drop `NLA_F_NESTED` from attributes they do not know, and the kernel
-//! refuses a `CTA_FILTER` without it.
+//! refuses a `CTA_FILTER` without it. `NetfilterMessage` is not used: a program would contain the
+//! code of all its variants (nftables, logging), some 110 KiB.
 //!
 //! To the kernel, a `CT_DELETE` without a tuple is a flush of everything. Only [`entry::flush`]
 //! makes one. The filtered flush of [`filter::flush`] always has a tuple.
@@ -18,18 +19,15 @@ use std::net::IpAddr;
 
 use netlink_packet_core::{
     DefaultNla, Emitable, NLA_F_NESTED, NLM_F_ACK, NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader,
-    NetlinkMessage,
+    NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
 use netlink_packet_netfilter::conntrack::{IPTuple, ProtoTuple};
-use netlink_packet_netfilter::{
-    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
-    NetfilterSubsystem,
-};
+use netlink_packet_netfilter::{NetfilterHeader, NetfilterProtoFamily};
 
 use crate::error::{Error, Result};
 use crate::model::protocol::Protocol;
 use crate::model::tuple::Tuple;
-use crate::uapi::tuple as t;
+use crate::uapi::{NFGENMSG_LEN, tuple as t};
 
 /// The head of a request; [`append`](Head::append) makes the message.
 #[derive(Debug, Clone, Copy)]
@@ -50,14 +48,8 @@ impl Head {
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | self.flags;
         header.sequence_number = self.sequence;
-        let inner = NetfilterMessageInner::Other {
-            subsys: NetfilterSubsystem::from(self.subsystem),
-            message_type: self.message,
-            attributes,
-        };
-        let family = NetfilterProtoFamily::from(self.family);
-        let payload = NetfilterMessage::new(NetfilterHeader::new(family, self.version, 0), inner);
-        let mut message = NetlinkMessage::new(header, payload.into());
+        let payload = NetlinkPayload::InnerMessage(Body { head: self, attributes });
+        let mut message = NetlinkMessage::new(header, payload);
         message.finalize();
         let start = out.len();
         out.resize(start + message.buffer_len(), 0);
@@ -68,6 +60,29 @@ impl Head {
         let mut out = Vec::new();
         self.append(&mut out, attributes);
         out
+    }
+}
+
+/// What follows the netlink header: `nfgenmsg` and the attributes.
+struct Body {
+    head: Head,
+    attributes: Vec<DefaultNla>,
+}
+
+impl NetlinkSerializable for Body {
+    fn message_type(&self) -> u16 {
+        u16::from_be_bytes([self.head.subsystem, self.head.message])
+    }
+
+    fn buffer_len(&self) -> usize {
+        NFGENMSG_LEN + self.attributes.as_slice().buffer_len()
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        let family = NetfilterProtoFamily::from(self.head.family);
+        let (header, attributes) = buffer.split_at_mut(NFGENMSG_LEN);
+        NetfilterHeader::new(family, self.head.version, 0).emit(header);
+        self.attributes.as_slice().emit(attributes);
     }
 }
 

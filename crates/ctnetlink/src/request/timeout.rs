@@ -3,7 +3,7 @@
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 
 use super::{Head, be16, be32, byte, nest, text};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::protocol::Protocol;
 use crate::model::timeout_policy::{TimeoutPolicy, Timeouts};
 use crate::model::tuple::Family;
@@ -22,13 +22,18 @@ fn data(timeouts: &Timeouts) -> DefaultNla {
 
 /// Creates a policy; with `replace`, updates the policy of this name if it exists.
 pub(crate) fn create(policy: &TimeoutPolicy, replace: bool) -> Result<Vec<u8>> {
-    let name = text(x::NAME, &policy.name, uapi::TIMEOUT_NAME_MAX)?;
+    let TimeoutPolicy { name, family, timeouts, users: _ } = policy;
+    let family = family.ok_or_else(|| {
+        let expected = "expected ipv4 or ipv6";
+        Error::Invalid(format!("timeout policy {name:?}: no layer 3 protocol: {expected}"))
+    })?;
+    let name = text(x::NAME, name, uapi::TIMEOUT_NAME_MAX)?;
     let flags = if replace { NLM_F_CREATE | NLM_F_REPLACE } else { NLM_F_CREATE | NLM_F_EXCL };
     Ok(Head { flags, ..head(uapi::IPCTNL_MSG_TIMEOUT_NEW) }.bytes(vec![
         name,
-        be16(x::L3PROTO, policy.family.number().into()),
-        byte(x::L4PROTO, policy.timeouts.protocol().0),
-        data(&policy.timeouts),
+        be16(x::L3PROTO, family.number().into()),
+        byte(x::L4PROTO, timeouts.protocol().0),
+        data(timeouts),
     ]))
 }
 

@@ -5,13 +5,13 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use netlink_sys::SocketAddr;
 
 use crate::error::{Error, Operation, Result};
+use crate::transport::process::ProcessId;
 use crate::uapi::NETLINK_NETFILTER;
 
 /// What one receive buffer holds. The kernel never sends more than 32 KiB in a dump datagram,
@@ -38,7 +38,7 @@ pub(crate) struct Socket {
     // Never cloned: netlink_sys::Socket::clone shares the descriptor and closes it twice.
     inner: netlink_sys::Socket,
     /// The process that opened it. In a forked one, both would receive from the same queue.
-    process: u32,
+    process: ProcessId,
 }
 
 /// The first number of a series of requests. It is random, so that no answer can be forged or, in a
@@ -81,7 +81,7 @@ impl Socket {
     fn settle(inner: netlink_sys::Socket) -> Result<Socket> {
         let failed = |call| move |source| Error::io(Operation::Open, call, source);
         inner.connect(&SocketAddr::new(0, 0)).map_err(failed("connect"))?;
-        let socket = Socket { inner, process: process::id() };
+        let socket = Socket { inner, process: ProcessId::current() };
         let mut buffer = buffer_of(Operation::Open, 4096)?;
         loop {
             match socket.try_receive(Operation::Open, &mut buffer) {
@@ -98,7 +98,7 @@ impl Socket {
 
     /// The error of a socket that another process opened.
     fn check_process(&self, operation: Operation) -> Result<()> {
-        if process::id() == self.process {
+        if ProcessId::current() == self.process {
             return Ok(());
         }
         Err(Error::Invalid(format!(
@@ -289,7 +289,7 @@ mod tests {
             let address = inner.bind_auto().unwrap();
             let stranger = netlink_sys::Socket::new(NETLINK_NETFILTER).unwrap();
             stranger.send_to(&entry::stats(1), &address, 0).unwrap();
-            let ours = Socket { inner, process: process::id() };
+            let ours = Socket { inner, process: ProcessId::current() };
             assert!(!receive(&ours, 4096).unwrap());
         });
     }
@@ -312,7 +312,7 @@ mod tests {
     fn a_socket_of_another_process_is_refused() {
         in_netns(|| {
             let mut socket = Socket::open().unwrap();
-            socket.process = 0;
+            socket.process = ProcessId::of_nobody();
             let request = entry::stats(1);
             for error in [
                 socket.send(Operation::Dump, &request).unwrap_err(),
