@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod batch;
+mod cancel;
 mod capability;
 mod churn;
 mod delete;

@@ -78,13 +78,15 @@ struct Readme;
 
 pub use ipnet::IpNet;
 
+pub use conntrack::Conntrack;
 pub use conntrack::batch::{Batch, Outcome};
+pub use conntrack::cancel::Canceller;
+pub use conntrack::delete_many::Deletions;
 pub use conntrack::delete_matching::{DeleteMatching, DeleteReport};
-pub use conntrack::dump::{Dump, Flows};
+pub use conntrack::dump::{Dump, Flows, Step};
 pub use conntrack::echo::{Echo, Echoing};
 pub use conntrack::stats::{CpuStats, ExpectStats};
 pub use conntrack::tally::Failure;
-pub use conntrack::{Conntrack, Deletions};
 pub use error::{DecodeError, Error, Operation, Result};
 pub use filter::Filter;
 pub use filter::explain::{Explanation, Stayed};
@@ -108,7 +110,7 @@ pub use reconcile::desired::published::HostAddresses;
 pub use reconcile::desired::service::{Endpoint, Frontend, ServiceKey, ServicePort, Unknown};
 pub use reconcile::memory::comebacks::ComesBack;
 pub use reconcile::memory::history::History;
-pub use reconcile::progress::{Canceller, Progress};
+pub use reconcile::progress::Progress;
 pub use reconcile::report::{FamilyReport, Reasons, Removal, Report};
 pub use reconcile::rules::{Reason, Rules, Verdict};
 pub use reconcile::scope::{Authority, Profile, Scope, Zones};

@@ -223,6 +223,7 @@ impl Batch {
     pub(crate) fn execute(
         &mut self,
         command: &mut Command,
+        check: impl Fn() -> Result<()>,
         mut each: impl FnMut(Outcome),
     ) -> Result<()> {
         let mut requests = std::mem::take(&mut self.requests);
@@ -236,7 +237,7 @@ impl Batch {
                 let first = together.first().map_or(0, |item| item.start);
                 let end = after.first().map_or(requests.len(), |item| item.start);
                 let bytes = &mut requests[first..end];
-                match run(command, bytes, together, &mut outcomes) {
+                match check().and_then(|()| run(command, bytes, together, &mut outcomes)) {
                     Ok(()) => {}
                     Err(error) if rest.len() == items.len() => return Err(error),
                     // Earlier datagrams were executed, which an error alone would hide.

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use netlink_packet_core::NLM_F_DUMP_INTR;
 
+use super::cancel::Canceller;
 use crate::error::{Error, Operation, Result};
 use crate::filter::Filter;
 use crate::filter::kernel_part::KernelPart;
@@ -75,6 +76,8 @@ fn buckets() -> Option<u64> {
 /// ```
 pub struct Dump {
     socket: Socket,
+    /// Ends the dump early; looked at before each datagram.
+    canceller: Option<Canceller>,
     buffer: Vec<u8>,
     /// Offset of the next message in the buffer.
     offset: usize,
@@ -98,20 +101,27 @@ pub struct Dump {
 
 impl Dump {
     /// Starts a dump of what the filter matches, by its plan.
-    pub(crate) fn start(socket: Socket, filter: Option<&Filter>, plan: DumpPlan) -> Result<Dump> {
+    pub(crate) fn start(
+        socket: Socket,
+        canceller: Option<Canceller>,
+        filter: Option<&Filter>,
+        plan: DumpPlan,
+    ) -> Result<Dump> {
         let pushdown = plan.passes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let passes = plan.passes.into_iter().map(Source::Table).collect();
-        Dump::run(socket, passes, filter.map(Filter::cheapest_first), pushdown, buckets)
+        let filter = filter.map(Filter::cheapest_first);
+        Dump::run(socket, canceller, passes, filter, pushdown, buckets)
     }
 
     /// Starts an unfiltered dump of a source.
-    pub(crate) fn of(socket: Socket, source: Source) -> Result<Dump> {
-        Dump::run(socket, vec![source], None, String::new(), buckets)
+    pub(crate) fn of(socket: Socket, canceller: Option<Canceller>, source: Source) -> Result<Dump> {
+        Dump::run(socket, canceller, vec![source], None, String::new(), buckets)
     }
 
     /// Sends the first request and waits for the first answer, so that a refusal shows here.
     fn run(
         socket: Socket,
+        canceller: Option<Canceller>,
         passes: Vec<Source>,
         filter: Option<Filter>,
         pushdown: String,
@@ -119,6 +129,7 @@ impl Dump {
     ) -> Result<Dump> {
         let mut dump = Dump {
             socket,
+            canceller,
             buffer: receive_buffer(Operation::Dump)?,
             offset: 0,
             filter,
@@ -160,8 +171,26 @@ impl Dump {
         }
     }
 
-    /// Like `next`, but returns after every datagram, even if nothing in it matches.
-    pub(crate) fn step(&mut self) -> Result<Step<'_>> {
+    /// Like [`next`](Dump::next), but returns after every datagram, even if nothing in it matches, so
+    /// that the caller can do something else in between: show progress, look at a signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Dump::next).
+    ///
+    /// ```no_run
+    /// # fn f(mut dump: ctnetlink::Dump) -> ctnetlink::Result<()> {
+    /// use ctnetlink::Step;
+    /// loop {
+    ///     match dump.step()? {
+    ///         Step::Entry(flow) => println!("{flow}"),
+    ///         Step::Datagram => eprint!("."),
+    ///         Step::End => break,
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn step(&mut self) -> Result<Step<'_>> {
         Ok(match self.advance()? {
             Found::Entry(range) => self.lend(range).map_or(Step::End, Step::Entry),
             Found::Datagram => Step::Datagram,
@@ -268,16 +297,22 @@ impl Dump {
     }
 
     fn receive(&mut self) -> Result<()> {
+        if self.canceller.as_ref().is_some_and(Canceller::is_cancelled) {
+            return Err(Error::Cancelled { operation: Operation::Dump });
+        }
         self.offset = 0;
         self.socket.receive(Operation::Dump, &mut self.buffer)
     }
 }
 
 /// The result of [`Dump::step`].
-pub(crate) enum Step<'d> {
+#[derive(Debug)]
+pub enum Step<'d> {
+    /// The next entry that matches.
     Entry(FlowRef<'d>),
-    /// Another datagram has come.
+    /// Another datagram has come, or has been read to its end.
     Datagram,
+    /// There are no more.
     End,
 }
 
@@ -348,10 +383,11 @@ mod tests {
         ctnetlink_testbed::netns::in_netns(|| {
             let passes = || vec![Source::Dying];
             let open = || Socket::open().unwrap();
-            let steady = Dump::run(open(), passes(), None, String::new(), || Some(1)).unwrap();
+            let steady =
+                Dump::run(open(), None, passes(), None, String::new(), || Some(1)).unwrap();
             assert_eq!(steady.count().unwrap(), 0);
             let resized = || Some(READS.fetch_add(1, Ordering::Relaxed));
-            let resized = Dump::run(open(), passes(), None, String::new(), resized).unwrap();
+            let resized = Dump::run(open(), None, passes(), None, String::new(), resized).unwrap();
             let error = resized.count().unwrap_err();
             assert!(matches!(error, Error::DumpInterrupted), "{error}");
             assert!(error.is_incomplete());
@@ -365,7 +401,7 @@ mod tests {
         ctnetlink_testbed::netns::in_netns(|| {
             let socket = Socket::open().unwrap();
             socket.overflow();
-            let error = Dump::of(socket, Source::Dying).map(|_| ()).unwrap_err();
+            let error = Dump::of(socket, None, Source::Dying).map(|_| ()).unwrap_err();
             assert!(matches!(error, Error::Overrun { operation: Operation::Dump }), "{error}");
             assert!(error.is_incomplete());
         });

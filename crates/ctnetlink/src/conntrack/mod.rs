@@ -1,6 +1,8 @@
 //! The handle: what can be done with a conntrack table.
 
 pub(crate) mod batch;
+pub(crate) mod cancel;
+pub(crate) mod delete_many;
 pub(crate) mod delete_matching;
 pub(crate) mod dump;
 pub(crate) mod echo;
@@ -16,14 +18,14 @@ mod zero;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use self::batch::{Batch, Outcome};
+use self::cancel::Canceller;
 use self::dump::{Dump, Source};
 use self::proofs::Proofs;
 use self::stats::{CpuStats, Totals};
-use self::tally::{Failure, Tally};
 use crate::error::{Error, Operation, Result};
 use crate::filter::Filter;
 use crate::filter::plan::DumpPlan;
@@ -72,9 +74,10 @@ const MAX_FILE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 /// ```
 #[derive(Debug)]
 pub struct Conntrack {
-    namespace: Namespace,
-    command: PerProcess<Command>,
-    proofs: Proofs,
+    namespace: Arc<Namespace>,
+    command: Arc<PerProcess<Command>>,
+    proofs: Arc<Proofs>,
+    canceller: Option<Canceller>,
 }
 
 impl Conntrack {
@@ -143,7 +146,44 @@ impl Conntrack {
 
     fn in_namespace(namespace: Namespace) -> Result<Conntrack> {
         let command = PerProcess::new(Command::new(namespace.socket()?)?);
-        Ok(Conntrack { namespace, command, proofs: Proofs::default() })
+        Ok(Conntrack {
+            namespace: Arc::new(namespace),
+            command: Arc::new(command),
+            proofs: Arc::default(),
+            canceller: None,
+        })
+    }
+
+    /// The same handle, with the same sockets and proofs, whose long operations end when the
+    /// canceller cancels: dumps, counts, deletes, zeroing, batches, probes, and reconciliations with
+    /// it. They look at the canceller between datagrams: a request that the kernel is working on is
+    /// finished, and entries that were judged before are dealt with.
+    ///
+    /// ```no_run
+    /// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
+    /// use ctnetlink::Canceller;
+    /// let canceller = Canceller::new();
+    /// let stopped_by_a_signal = canceller.clone();
+    /// let count = ct.cancelled_by(&canceller).dump(None)?.count();
+    /// # let _ = (stopped_by_a_signal, count);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn cancelled_by(&self, canceller: &Canceller) -> Conntrack {
+        Conntrack {
+            namespace: Arc::clone(&self.namespace),
+            command: Arc::clone(&self.command),
+            proofs: Arc::clone(&self.proofs),
+            canceller: Some(canceller.clone()),
+        }
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.canceller.as_ref().is_some_and(Canceller::is_cancelled)
+    }
+
+    fn check_cancelled(&self, operation: Operation) -> Result<()> {
+        if self.is_cancelled() { Err(Error::Cancelled { operation }) } else { Ok(()) }
     }
 
     /// How many entries the namespace has. This includes dying entries, and expired entries that
@@ -211,7 +251,8 @@ impl Conntrack {
 
     fn find_capabilities(&self, deadline: Option<Instant>) -> Result<Capabilities> {
         // The slow part first, without holding the command socket.
-        let trial = probe::try_out(deadline);
+        let trial = probe::try_out(deadline, &|| self.is_cancelled());
+        self.check_cancelled(Operation::Probe)?;
         let mut found = {
             let mut command = self.command()?;
             let totals = stats::totals(&mut command)?;
@@ -267,7 +308,7 @@ impl Conntrack {
     pub fn dump<'f>(&self, filter: impl Into<Option<&'f Filter>>) -> Result<Dump> {
         let filter = filter.into();
         let plan = filter.map_or_else(|| Ok(DumpPlan::everything()), |f| self.proofs.plan(f))?;
-        let started = Dump::start(self.namespace.socket()?, filter, plan);
+        let started = Dump::start(self.namespace.socket()?, self.canceller.clone(), filter, plan);
         started.map_err(|error| self.diagnose(error))
     }
 
@@ -278,7 +319,7 @@ impl Conntrack {
     ///
     /// As [`dump`](Conntrack::dump).
     pub fn dying(&self) -> Result<Dump> {
-        let started = Dump::of(self.namespace.socket()?, Source::Dying);
+        let started = Dump::of(self.namespace.socket()?, self.canceller.clone(), Source::Dying);
         started.map_err(|error| self.diagnose(error))
     }
 
@@ -398,66 +439,6 @@ impl Conntrack {
         self.ask(stats::per_cpu)
     }
 
-    /// Deletes many entries, each by reply tuple, zone and id as in [`delete`](Conntrack::delete),
-    /// 200 to a datagram. A delete that fails does not stop the others.
-    ///
-    /// # Errors
-    ///
-    /// Only if nothing could be done at all, for instance without privilege. An error that affects
-    /// one entry, or occurs later, is in the result.
-    ///
-    /// ```no_run
-    /// # fn f(ct: &ctnetlink::Conntrack, flows: Vec<ctnetlink::Flow>) -> ctnetlink::Result<()> {
-    /// let done = ct.delete_many(&flows)?;
-    /// println!("{} deleted, {} already gone", done.deleted, done.already_gone);
-    /// for at in done.failed_at {
-    ///     eprintln!("still there: {}", flows[at]);
-    /// }
-    /// # Ok(()) }
-    /// ```
-    pub fn delete_many<'f, B: AsRef<[u8]> + 'f>(
-        &self,
-        flows: impl IntoIterator<Item = &'f Flow<B>>,
-    ) -> Result<Deletions> {
-        let mut tally = Tally::default();
-        let mut failed_at = Vec::new();
-        let mut add = |at: usize, outcome: Outcome| {
-            if outcome.error().is_some() {
-                failed_at.push(at);
-            }
-            tally.add(outcome);
-            tally.total()
-        };
-        let mut batch = Batch::new();
-        let mut positions = Vec::new();
-        let mut judged = 0;
-        let mut flows = flows.into_iter().enumerate().peekable();
-        while let Some((at, flow)) = flows.next() {
-            match batch.delete(flow) {
-                Ok(()) => positions.push(at),
-                Err(error) => judged = add(at, Outcome::Failed(error)),
-            }
-            if batch.is_full() || flows.peek().is_none() {
-                let mut at = positions.drain(..);
-                let nothing_yet = judged == 0;
-                let executed = self.execute_each(&mut batch, |outcome| {
-                    judged = add(at.next().unwrap_or_default(), outcome);
-                });
-                match executed {
-                    Err(error) if nothing_yet => return Err(error),
-                    // Refused as a whole: each of its deletes has failed.
-                    Err(error) => {
-                        at.for_each(|at| judged = add(at, Outcome::Failed(error.clone())));
-                    }
-                    Ok(()) => {}
-                }
-            }
-        }
-        failed_at.sort_unstable();
-        let Tally { deleted, already_gone, unknown, failed, failures } = tally;
-        Ok(Deletions { deleted, already_gone, unknown, failed, failures, failed_at })
-    }
-
     /// Runs a batch and returns the outcome of each operation, in order. The batch is empty
     /// afterwards.
     ///
@@ -466,12 +447,14 @@ impl Conntrack {
     /// Only if nothing could be done at all, for instance without privilege.
     pub fn execute(&self, batch: &mut Batch) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(batch.len());
-        self.execute_each(batch, |outcome| outcomes.push(outcome))?;
+        let check = || self.check_cancelled(Operation::Batch);
+        self.ask(|command| batch.execute(command, check, |outcome| outcomes.push(outcome)))?;
         Ok(outcomes)
     }
 
+    /// [`execute`](Conntrack::execute) of entries that were judged already, also if cancelled.
     pub(crate) fn execute_each(&self, batch: &mut Batch, each: impl FnMut(Outcome)) -> Result<()> {
-        self.ask(|command| batch.execute(command, each))
+        self.ask(|command| batch.execute(command, || Ok(()), each))
     }
 
     /// Sets the size of the receive buffer of the command socket and returns the resulting size:
@@ -530,32 +513,4 @@ fn limit_of(totals: Totals) -> Result<u32> {
         .map_err(|source| Error::io(Operation::Count, MAX_FILE, source))?;
     let limit = text.trim().parse();
     limit.map_err(|e| Error::Invalid(format!("count: {MAX_FILE} holds {text:?}: {e}")))
-}
-
-/// The result of [`Conntrack::delete_many`].
-///
-/// ```no_run
-/// # fn f(ct: &ctnetlink::Conntrack, flows: &[ctnetlink::Flow]) -> ctnetlink::Result<()> {
-/// let done = ct.delete_many(flows)?;
-/// println!("{} deleted, {} had gone, {} failed", done.deleted, done.already_gone, done.failed);
-/// # Ok(()) }
-/// ```
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct Deletions {
-    /// Deleted.
-    pub deleted: u64,
-    /// Already gone, or replaced. After an overrun of the receive buffer (impossible with the
-    /// default size), this includes our own deletes whose answer was lost.
-    pub already_gone: u64,
-    /// The answer was lost, and asking again gave none either. Deletes are asked again, so this is
-    /// 0 unless something is wrong with the socket.
-    pub unknown: u64,
-    /// Deletes that did not succeed. This includes entries without an id, which cannot be
-    /// distinguished from their successors.
-    pub failed: u64,
-    /// Why deletes failed: the first few different reasons, each with its count.
-    pub failures: Vec<Failure>,
-    /// Positions of the entries that could not be deleted, from 0, in ascending order.
-    pub failed_at: Vec<usize>,
 }

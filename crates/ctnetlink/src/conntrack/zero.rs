@@ -43,7 +43,8 @@ impl Conntrack {
     ///
     /// As [`dump`](Conntrack::dump).
     pub fn dump_and_zero(&self) -> Result<Dump> {
-        let started = Dump::of(self.namespace.socket()?, Source::TableAndZero);
+        let started =
+            Dump::of(self.namespace.socket()?, self.canceller.clone(), Source::TableAndZero);
         started.map_err(|error| self.diagnose(error))
     }
 

@@ -333,6 +333,12 @@ impl<B: AsRef<[u8]>> Flow<B> {
         Attributes::new(rest).readable()
     }
 
+    /// The bytes as the kernel sent them: `nfgenmsg` and attributes, without the netlink header.
+    /// [`FlowRef::parse`](Flow::parse) reads them, also in another process.
+    pub fn payload(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+
     /// A copy that owns its bytes.
     #[allow(clippy::should_implement_trait)] // Flow is Clone, so std already implements ToOwned
     pub fn to_owned(&self) -> Flow {

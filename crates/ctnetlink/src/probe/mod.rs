@@ -19,8 +19,12 @@ const OPERATION: Operation = Operation::Probe;
 
 /// What the trial found, or why it could not run. It takes a while, and uses no socket of the
 /// handle.
-pub(crate) fn try_out(deadline: Option<Instant>) -> Trial {
-    let tried = Namespace::scratch(|| trial::run(deadline));
+pub(crate) fn try_out(
+    deadline: Option<Instant>,
+    is_cancelled: &(dyn Fn() -> bool + Sync),
+) -> Trial {
+    let is_late = || is_cancelled() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    let tried = Namespace::scratch(|| trial::run(&is_late));
     tried.unwrap_or_else(|error| Trial { untested: Some(error.to_string()), ..Trial::default() })
 }
 

@@ -11,7 +11,7 @@
 //! again, criterion by criterion.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, Operation, Result};
 use crate::filter::kernel_part::{KernelPart, TuplePart};
@@ -289,8 +289,8 @@ fn groups(family: Family) -> Vec<(Vec<KernelCriterion>, KernelPart)> {
 }
 
 /// Runs in a scratch namespace: tries every criterion in dumps and flushes. What is not reached
-/// before the deadline stays untested.
-pub(crate) fn run(deadline: Option<Instant>) -> Result<Trial> {
+/// before it is late stays untested.
+pub(crate) fn run(is_late: &dyn Fn() -> bool) -> Result<Trial> {
     let mut command = Command::new(Socket::open()?)?;
     let tables = Family::ALL.map(table);
     let all: Vec<&Scratch> = tables.iter().flatten().collect();
@@ -306,14 +306,8 @@ pub(crate) fn run(deadline: Option<Instant>) -> Result<Trial> {
         return Err(Error::Invalid("no entry could be created in the scratch namespace".into()));
     };
     let marks = carries_marks(&mut command, &first)?;
-    let mut found = Found {
-        deadline,
-        marks,
-        existing,
-        command: &mut command,
-        results: Vec::new(),
-        late: false,
-    };
+    let mut found =
+        Found { is_late, marks, existing, command: &mut command, results: Vec::new(), late: false };
     for (criteria, part) in Family::ALL.into_iter().flat_map(groups) {
         found.ask(&criteria, &part)?;
     }
@@ -335,7 +329,7 @@ pub(crate) fn run(deadline: Option<Instant>) -> Result<Trial> {
 
 /// What is known so far.
 struct Found<'c> {
-    deadline: Option<Instant>,
+    is_late: &'c dyn Fn() -> bool,
     marks: bool,
     existing: Vec<Scratch>,
     command: &'c mut Command,
@@ -346,10 +340,6 @@ struct Found<'c> {
 }
 
 impl Found<'_> {
-    fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
-    }
-
     /// What is proved of a criterion is proved in each family in which it means something.
     fn trust(&self, criterion: KernelCriterion, purpose: Purpose) -> Trust {
         let families = Family::ALL.into_iter().filter(|f| !parts(criterion, *f).is_empty());
@@ -363,7 +353,7 @@ impl Found<'_> {
 
     /// Tries a part in a dump and in a flush, unless there is no time left.
     fn ask(&mut self, criteria: &[KernelCriterion], group: &KernelPart) -> Result<()> {
-        if self.is_late() {
+        if (self.is_late)() {
             self.late = true;
             return Ok(());
         }

@@ -20,12 +20,13 @@ use self::memory::evidence::Evidence;
 use self::memory::history::History;
 use self::memory::schedule::{RunOutcome, Schedule};
 use self::pass::{Pass, REMOVED_KEPT};
-use self::progress::{Canceller, Progress, ProgressCallback};
+use self::progress::{Progress, ProgressCallback, wait};
 use self::report::{FamilyReport, Report};
 use self::rules::Reason;
 use self::rules::change::Affected;
 use self::scope::{Authority, Profile, Scope, Zones};
 use crate::conntrack::Conntrack;
+use crate::conntrack::cancel::Canceller;
 use crate::error::{Error, Result};
 use crate::model::protocol::Protocol;
 use crate::model::tuple::Family;
@@ -364,7 +365,7 @@ impl Reconciler {
         if let (Some(delay), false, true, false, false) =
             (delay, self.deferred, plan.work.is_fresh(), recheck.is_nothing(), failed)
         {
-            self.canceller.wait(delay);
+            wait(delay, || self.canceller.is_cancelled() || ct.is_cancelled());
             let again = Instant::now();
             rechecked = Some(look(&recheck, &mut families, self.dry_run));
             took += again.elapsed();

@@ -1,7 +1,5 @@
-//! The progress of a run, and how to end it early.
+//! The progress of a run, and the wait before its second pass.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,46 +11,16 @@ const STEP: Duration = Duration::from_millis(10);
 /// The callback. It is called from either family's thread.
 pub(super) type ProgressCallback = dyn FnMut(&Progress) + Send;
 
-/// Ends a run of a [`Reconciler`](crate::Reconciler) early, from any thread or signal handler. Made by
-/// [`Reconciler::canceller`](crate::Reconciler::canceller).
-///
-/// ```
-/// use ctnetlink::{Profile, Reconciler};
-/// let reconciler = Reconciler::new(Profile::Strict);
-/// let canceller = reconciler.canceller();
-/// std::thread::spawn(move || canceller.cancel()); // wherever the process is told to stop
-/// ```
-#[derive(Debug, Clone, Default)]
-pub struct Canceller(Arc<AtomicBool>);
-
-impl Canceller {
-    /// Ends the run that is under way, or else the next one that looks at the table. Entries that
-    /// it has judged by then are dealt with, [`FamilyReport::error`](crate::FamilyReport::error)
-    /// says that it was cancelled, and the run after it looks at everything.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Waits for so long, or until it is to end. In short steps, because a flag is all that a signal
-    /// handler can set.
-    pub(super) fn wait(&self, time: Duration) {
-        let end = Instant::now() + time;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.is_cancelled() {
-                return;
-            }
-            thread::sleep(left.min(STEP));
+/// Waits for so long, or until it is to end. In short steps, because a flag is all that a signal
+/// handler can set.
+pub(super) fn wait(time: Duration, is_cancelled: impl Fn() -> bool) {
+    let end = Instant::now() + time;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() || is_cancelled() {
+            return;
         }
-    }
-
-    /// Clears the request, once it has ended a run.
-    pub(super) fn reset(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        thread::sleep(left.min(STEP));
     }
 }
 
