@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := conntrack nftables iproute2
 
-.PHONY: run test deps lint rust python examples api oldest-rust deny bench fuzz cases churn kernels parity bench-peers clean
+.PHONY: run test deps lint rust python stubs examples api oldest-rust deny bench fuzz cases churn kernels parity bench-peers clean
 
 ## The main job, on a private kube-like table.
 run:
@@ -46,11 +46,16 @@ python: deps $(BIN)/python
 	$(BIN)/pip install --quiet --upgrade "./python[test]"
 	cd python && ../$(BIN)/ruff check . ../examples && ../$(BIN)/ruff format --check . ../examples
 	cd python && ../$(BIN)/mypy
-	cd python && ../$(BIN)/python -P -m mypy.stubtest ctnetlink --mypy-config-file pyproject.toml
+	cd python && ../$(BIN)/python -P -m mypy.stubtest ctnetlink --mypy-config-file pyproject.toml \
+	    --allowlist stubtest.allow
 	cd python && ../$(BIN)/python -P -m pytest -q
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+## Puts the documentation of the native module into its stub.
+stubs:
+	cd python && ../$(BIN)/python -P tools/stub_docs.py && ../$(BIN)/ruff format -q ctnetlink
 
 ## Records the public API of each crate in its api.txt. `make test` fails when it is out of date.
 api:

@@ -1,10 +1,12 @@
 """Filters by keyword, and what they are used for."""
 
+import datetime
 import enum
 import inspect
 import ipaddress
 import pickle
 import re
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +99,7 @@ EVERY_KEYWORD: dict[str, tuple[Any, str]] = {
     "orig_zone": (7, "orig zone 7"),
     "reply_zone": (7, "reply zone 7"),
     "label": (5, "label 5"),
+    "labels": ([5, 6], "label 5 and label 6"),
     "helper": ("ftp", "helper ftp"),
     "tcp_state": ("CLOSE", "tcp-state CLOSE"),
     "sctp_state": ("CLOSED", "sctp-state CLOSED"),
@@ -121,12 +124,72 @@ def test_every_keyword_makes_its_own_criterion() -> None:
 
 
 def test_stub_signature_and_error_list_the_same_keywords() -> None:
-    stub = Path(ctnetlink.__file__).with_name("_ctnetlink.pyi").read_text()
-    body = stub.split("class _Criteria(", 1)[1].split("\nclass ", 1)[0]
-    assert tuple(re.findall(r"^    (\w+):", body, re.MULTILINE)) == ctnetlink.Filter.KEYWORDS
+    assert tuple(ctnetlink.Criteria.__annotations__) == ctnetlink.Filter.KEYWORDS
     assert tuple(inspect.signature(ctnetlink.Filter).parameters) == ctnetlink.Filter.KEYWORDS
+    for name in ("count", "dump", "delete_matching", "zero"):
+        parameters = tuple(inspect.signature(getattr(ctnetlink.Conntrack, name)).parameters)
+        assert parameters[:2] == ("self", "filter")
+        assert parameters[-len(ctnetlink.Filter.KEYWORDS) :] == ctnetlink.Filter.KEYWORDS, name
     with pytest.raises(TypeError, match='"' + '", "'.join(ctnetlink.Filter.KEYWORDS) + '"$'):
-        ctnetlink.Filter(saddr="10.0.0.1")  # type: ignore[call-arg]
+        ctnetlink.Filter(quux="10.0.0.1")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("saddr", "orig_src"),
+        ("dport", "orig_dst_port"),
+        ("proto", "protocol"),
+        ("dst_orig", "orig_dst"),
+        ("orig_dts_port", None),
+        ("zones", "zone"),
+        ("protocl", "protocol"),
+    ],
+)
+def test_words_of_other_tools_are_answered(word: str, meant: str | None) -> None:
+    words = f'perhaps "{meant}"$' if meant else "expected one of"
+    with pytest.raises(TypeError, match=words):
+        ctnetlink.Filter(**{word: 1})  # type: ignore[arg-type]
+
+
+class Index:
+    """A number as numpy has them."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("keywords", "text"),
+    [
+        ({"status": "ASSURED"}, "status set ASSURED"),
+        ({"status": ["ASSURED", "SEEN_REPLY"]}, "status set SEEN_REPLY | ASSURED"),
+        ({"status_unset": "ASSURED | DYING"}, "status unset ASSURED | DYING"),
+        ({"family": socket.AF_INET}, "ip"),
+        ({"family": ctnetlink.Family.IPV6}, "ip6"),
+        ({"tcp_state": ctnetlink.TcpState.CLOSE}, "tcp-state CLOSE"),
+        ({"zone": Index(7)}, "zone 7"),
+        ({"zone": (zone for zone in (1, 2))}, "zone 1 or zone 2"),
+        ({"orig_dst_port": (port for port in (53, "80-90"))}, "orig dst port {53, 80-90}"),
+        ({"orig_src": {"10.0.0.1": "a key"}}, "orig src 10.0.0.1"),
+        ({"timeout": datetime.timedelta(minutes=1)}, "timeout = 60"),
+        ({"age": (datetime.timedelta(hours=1), None)}, "age >= 3600"),
+    ],
+)
+def test_values_as_users_have_them(keywords: dict[str, Any], text: str) -> None:
+    assert ctnetlink.Filter(**keywords) == ctnetlink.Filter.parse(text)
+
+
+def test_a_syntax_error_has_a_position() -> None:
+    with pytest.raises(ctnetlink.FilterSyntaxError, match="column 9") as caught:
+        ctnetlink.Filter.parse("udp and nonsense")
+    assert caught.value.position == 8
+    assert pickle.loads(pickle.dumps(caught.value)).position == 8
+    with pytest.raises(ValueError, match='unknown name "ASURED": expected one of EXPECTED'):
+        ctnetlink.Filter(status="ASURED")
 
 
 @pytest.mark.parametrize(
@@ -257,9 +320,12 @@ def test_zero(insert: Insert) -> None:
         zeroed = ct.zero("udp and orig dst port 53")
         assert [str(flow.orig.src) for flow in zeroed.flows] == ["10.0.0.1"]
         assert zeroed.error is None
-        assert zeroed.flows[0].counters_orig == (0, 0)
-        assert zeroed.flows[0].counters_reply == (0, 0)
-        assert repr(zeroed) == "<ctnetlink.Zeroed 1 flows>"
+        assert zeroed.count == 1
+        assert zeroed.flows[0].counters_orig == ctnetlink.Counters(0, 0)
+        assert zeroed.flows[0].counters_reply == ctnetlink.Counters(packets=0, bytes=0)
+        seen: list[ctnetlink.Flow] = []
+        again = ct.zero("udp and orig dst port 53", on_match=seen.append)
+        assert (again.count, again.flows, len(seen)) == (1, [], 1)
         with pytest.raises(ValueError, match="an empty filter would select everything"):
             ct.zero()
 

@@ -79,12 +79,11 @@ def test_dry_run_and_run(table: None, desired: ctnetlink.DesiredState) -> None:
     assert (ipv4.reasons.backend_gone, ipv4.reasons.backend_port_changed) == (1, 1)
     assert (ipv4.reasons.not_translated, ipv4.reasons.frontend_removed) == (0, 0)
     gone = next(removal for removal in ipv4.removals if removal.reason == "backend_gone")
-    assert gone.frontend == (ip_address("10.96.0.10"), 53)
+    assert gone.frontend == ctnetlink.Frontend("10.96.0.10", 53, "udp")
+    assert str(gone.frontend) == "udp 10.96.0.10:53"
     assert gone.backend == (ip_address("10.244.9.9"), 53)
-    assert (gone.protocol, gone.count) == ("udp", 1)
-    assert repr(gone) == (
-        "<ctnetlink.Removal udp 10.96.0.10:53 -> 10.244.9.9:53 backend_gone count=1>"
-    )
+    assert (gone.reason, gone.count) == (ctnetlink.Reason.BACKEND_GONE, 1)
+    assert repr(gone).startswith("Removal(frontend=Frontend(address=IPv4Address('10.96.0.10'),")
     assert "deleted=2" in repr(ipv4)
     assert ipv6.passes == 0
     assert report.succeeded and report.profile == "strict" and report.elapsed > 0.1
@@ -131,8 +130,8 @@ def test_sources(tmp_path: Path) -> None:
     for source in (text, text.encode(), path, io.StringIO(text), io.BytesIO(text.encode())):
         state = from_kubernetes(source, node_addresses=["192.0.2.1", ip_address("2001:db8::1")])
         assert state.frontends == [
-            ("udp", ip_address("10.96.0.10"), 53),
-            ("udp", ip_address("192.0.2.1"), 30053),
+            ctnetlink.Frontend("10.96.0.10", 53, "udp"),
+            ctnetlink.Frontend("192.0.2.1", 30053, "udp"),
         ]
         assert state.notes == []
         assert "1 service ports" in repr(state)
@@ -179,10 +178,15 @@ def test_half_a_picture_and_odd_objects() -> None:
     assert not from_kubernetes(json.dumps(slices), no_services_ok=True).frontends
     odd = json.dumps(cluster()).replace('"10.96.0.10"', '"10.96.0"')
     state = from_kubernetes(odd)
-    assert state.unknown == ["kube-system/kube-dns"]
+    (unknown,) = state.unknown
+    assert (unknown.namespace, unknown.name, unknown.unreadable) == (
+        "kube-system",
+        "kube-dns",
+        True,
+    )
     assert "spec.clusterIP" in state.notes[0]
     zeros = json.dumps(cluster()).replace('"10.96.0.10"', '"010.096.0.010"')
-    assert from_kubernetes(zeros).frontends == [("udp", ip_address("10.96.0.10"), 53)]
+    assert from_kubernetes(zeros).frontends == [ctnetlink.Frontend("10.96.0.10", 53, "udp")]
 
 
 def test_zones_extra_backends_and_observers(insert: Insert) -> None:
@@ -308,10 +312,10 @@ def test_a_desired_state_without_kubernetes(insert: Insert) -> None:
             ("tcp", "10.96.0.10", 80): [],
         }
     )
-    assert desired.frontends == [
-        ("udp", ip_address("10.96.0.10"), 53),
-        ("udp", ip_address("fd00::10"), 53),
-        ("tcp", ip_address("10.96.0.10"), 80),
+    assert [str(frontend) for frontend in desired.frontends] == [
+        "udp 10.96.0.10:53",
+        "udp [fd00::10]:53",
+        "tcp 10.96.0.10:80",
     ]
     insert("10.0.0.1", "10.96.0.10", "10.244.1.5")
     insert("10.0.0.2", "10.96.0.10", "10.244.1.6")

@@ -31,7 +31,9 @@ fn a_cancelled_handle_does_nothing_long() {
         let canceller = Canceller::new();
         let cancelled = ct.cancelled_by(&canceller);
         assert_eq!(cancelled.dump(None).unwrap().count().unwrap(), 1000);
+        let both = cancelled.cancelled_by(&Canceller::new());
         canceller.cancel();
+        assert!(both.dump(None).unwrap_err().is_cancelled());
 
         let errors = [
             ("dump", cancelled.dump(None).map(|_| ()).unwrap_err()),

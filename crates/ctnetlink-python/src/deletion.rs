@@ -1,194 +1,134 @@
 //! What deletes and zeroing did: `DeleteReport`, `Deletions`, `Failure`, `Zeroed`.
 
-use ctnetlink::Error;
-use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 
-use crate::error::raise;
 use crate::flow::Flow;
+use crate::record::record;
+use crate::value::Raised;
 
-/// What a delete by filter did.
-#[pyclass(frozen, module = "ctnetlink", name = "DeleteReport")]
-pub(crate) struct DeleteReport(pub(crate) ctnetlink::DeleteReport);
-
-#[pymethods]
-impl DeleteReport {
-    #[getter]
-    fn filter(&self) -> &str {
-        &self.0.filter
-    }
-
-    #[getter]
-    fn dry_run(&self) -> bool {
-        self.0.dry_run
-    }
-
-    #[getter]
-    fn pushdown(&self) -> &str {
-        &self.0.pushdown
-    }
-
-    #[getter]
-    fn received(&self) -> u64 {
-        self.0.received
-    }
-
-    #[getter]
-    fn matched(&self) -> u64 {
-        self.0.matched
-    }
-
-    #[getter]
-    fn deleted(&self) -> u64 {
-        self.0.deleted
-    }
-
-    #[getter]
-    fn already_gone(&self) -> u64 {
-        self.0.already_gone
-    }
-
-    #[getter]
-    fn failed(&self) -> u64 {
-        self.0.failed
-    }
-
-    #[getter]
-    fn unknown(&self) -> u64 {
-        self.0.unknown
-    }
-
-    #[getter]
-    fn failures(&self, py: Python<'_>) -> Vec<Failure> {
-        failures(py, &self.0.failures)
-    }
-
-    #[getter]
-    fn error(&self, py: Python<'_>) -> Option<Py<PyBaseException>> {
-        exception(py, self.0.error.as_ref())
-    }
-
-    /// Seconds.
-    #[getter]
-    fn elapsed(&self) -> f64 {
-        self.0.elapsed.as_secs_f64()
-    }
-
-    #[getter]
-    fn succeeded(&self) -> bool {
-        self.0.succeeded()
-    }
-
-    fn __str__(&self) -> String {
-        self.0.to_string()
-    }
-
-    fn __repr__(&self) -> String {
-        let ctnetlink::DeleteReport { matched, deleted, already_gone, failed, .. } = &self.0;
-        format!(
-            "<ctnetlink.DeleteReport matched={matched} deleted={deleted} \
-             already_gone={already_gone} failed={failed}>"
-        )
-    }
-}
-
-/// What `zero` has zeroed.
-#[pyclass(frozen, module = "ctnetlink", name = "Zeroed")]
-pub(crate) struct Zeroed {
-    flows: Vec<ctnetlink::Flow>,
-    error: Option<Error>,
-}
-
-impl Zeroed {
-    pub(crate) fn new(flows: Vec<ctnetlink::Flow>, error: Option<Error>) -> Zeroed {
-        Zeroed { flows, error }
-    }
-}
-
-#[pymethods]
-impl Zeroed {
-    fn __repr__(&self) -> String {
-        format!("<ctnetlink.Zeroed {} flows>", self.flows.len())
-    }
-
-    #[getter]
-    fn flows(&self) -> Vec<Flow> {
-        self.flows.iter().cloned().map(Flow).collect()
-    }
-
-    #[getter]
-    fn error(&self, py: Python<'_>) -> Option<Py<PyBaseException>> {
-        exception(py, self.error.as_ref())
-    }
-}
-
-/// An error as an exception that is not raised.
-pub(crate) fn exception(py: Python<'_>, error: Option<&Error>) -> Option<Py<PyBaseException>> {
-    error.map(|error| raise(error.clone()).into_value(py))
-}
-
-/// Deletes that failed for the same reason.
-#[pyclass(frozen, get_all, module = "ctnetlink", name = "Failure")]
-pub(crate) struct Failure {
-    error: Py<PyBaseException>,
-    count: u64,
-}
-
-#[pymethods]
-impl Failure {
-    fn __repr__(&self, py: Python<'_>) -> String {
-        format!("<ctnetlink.Failure {} x {}>", self.count, self.error.bind(py))
+record! {
+    [] []
+    /// Deletes that failed for the same reason.
+    Failure {
+        /// The reason: the first error of its kind.
+        error: Raised,
+        /// How many deletes failed for this reason.
+        count: u64,
     }
 }
 
 pub(crate) fn failures(py: Python<'_>, failures: &[ctnetlink::Failure]) -> Vec<Failure> {
     let one = |failure: &ctnetlink::Failure| Failure {
-        error: raise(failure.error.clone()).into_value(py),
+        error: Raised::of(py, &failure.error),
         count: failure.count,
     };
     failures.iter().map(one).collect()
 }
 
-/// The result of `delete_many`.
-#[pyclass(frozen, module = "ctnetlink", name = "Deletions")]
-pub(crate) struct Deletions(pub(crate) ctnetlink::Deletions);
+record! {
+    [] []
+    /// What a delete by filter did. ``str()`` of it is for people.
+    DeleteReport {
+        /// The filter.
+        filter: String,
+        /// Nothing was deleted; ``matched`` says what would have been.
+        dry_run: bool,
+        /// What the kernel filtered by, in the words of the filter; empty if it filtered nothing.
+        pushdown: String,
+        /// Entries that the kernel sent, matching or not.
+        received: u64,
+        /// Entries that matched: ``deleted + already_gone + unknown + failed``, unless it is a dry run.
+        matched: u64,
+        /// Deleted.
+        deleted: u64,
+        /// Gone, or replaced by an entry with another reply tuple, before the delete arrived.
+        already_gone: u64,
+        /// The answer was lost, and asking again gave none either.
+        unknown: u64,
+        /// Deletes that did not succeed.
+        failed: u64,
+        /// Why deletes failed: the first few different reasons.
+        failures: Vec<Failure>,
+        /// The error that ended the walk early. Entries that matched before it were dealt with.
+        error: Option<Raised>,
+        /// Wall time in seconds.
+        elapsed: f64,
+        /// The walk reached its end, no delete failed, and each outcome is known.
+        succeeded: bool,
+        /// The report as lines of text, which ``str()`` returns.
+        text: String,
+    }
+}
 
 #[pymethods]
+impl DeleteReport {
+    fn __str__(&self) -> &str {
+        &self.text
+    }
+}
+
+impl DeleteReport {
+    pub(crate) fn of(py: Python<'_>, report: &ctnetlink::DeleteReport) -> DeleteReport {
+        DeleteReport {
+            filter: report.filter.clone(),
+            dry_run: report.dry_run,
+            pushdown: report.pushdown.clone(),
+            received: report.received,
+            matched: report.matched,
+            deleted: report.deleted,
+            already_gone: report.already_gone,
+            unknown: report.unknown,
+            failed: report.failed,
+            failures: failures(py, &report.failures),
+            error: report.error.as_ref().map(|error| Raised::of(py, error)),
+            elapsed: report.elapsed.as_secs_f64(),
+            succeeded: report.succeeded(),
+            text: report.to_string(),
+        }
+    }
+}
+
+record! {
+    [] []
+    /// The result of ``delete_many``.
+    Deletions {
+        /// Deleted.
+        deleted: u64,
+        /// Gone, or replaced by an entry with another reply tuple, before the delete arrived.
+        already_gone: u64,
+        /// The answer was lost, and asking again gave none either.
+        unknown: u64,
+        /// Deletes that did not succeed.
+        failed: u64,
+        /// Why deletes failed: the first few different reasons.
+        failures: Vec<Failure>,
+        /// Positions of the flows whose deletes failed, in ascending order.
+        failed_at: Vec<usize>,
+    }
+}
+
 impl Deletions {
-    #[getter]
-    fn deleted(&self) -> u64 {
-        self.0.deleted
+    pub(crate) fn of(py: Python<'_>, done: &ctnetlink::Deletions) -> Deletions {
+        Deletions {
+            deleted: done.deleted,
+            already_gone: done.already_gone,
+            unknown: done.unknown,
+            failed: done.failed,
+            failures: failures(py, &done.failures),
+            failed_at: done.failed_at.clone(),
+        }
     }
+}
 
-    #[getter]
-    fn already_gone(&self) -> u64 {
-        self.0.already_gone
-    }
-
-    #[getter]
-    fn unknown(&self) -> u64 {
-        self.0.unknown
-    }
-
-    #[getter]
-    fn failed(&self) -> u64 {
-        self.0.failed
-    }
-
-    #[getter]
-    fn failures(&self, py: Python<'_>) -> Vec<Failure> {
-        failures(py, &self.0.failures)
-    }
-
-    #[getter]
-    fn failed_at(&self) -> Vec<usize> {
-        self.0.failed_at.clone()
-    }
-
-    fn __repr__(&self) -> String {
-        let ctnetlink::Deletions { deleted, already_gone, failed, .. } = &self.0;
-        format!(
-            "<ctnetlink.Deletions deleted={deleted} already_gone={already_gone} failed={failed}>"
-        )
+record! {
+    [] []
+    /// What ``zero`` has zeroed.
+    Zeroed {
+        /// How many entries were zeroed.
+        count: u64,
+        /// The entries as they were before; empty if they were handed to ``on_match``.
+        flows: Vec<Flow>,
+        /// The error that ended it early. What was zeroed until then is in ``flows``.
+        error: Option<Raised>,
     }
 }

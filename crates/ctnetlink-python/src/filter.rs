@@ -4,13 +4,29 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::capability::{Capabilities, Explanation};
+use crate::capability::Capabilities;
 use crate::error::raise;
+use crate::explanation::Explanation;
 use crate::flow::Flow;
 use crate::keyword;
+use crate::record::{Reduced, copies};
 
-/// Selects entries. Combine with &, | and ~.
-#[pyclass(frozen, eq, module = "ctnetlink", name = "Filter")]
+/// Selects entries. Combine with ``&``, ``|`` and ``~``.
+///
+/// An entry must match all keywords. If a keyword has several values (a list, a set, a generator), the
+/// entry must match any of them. Addresses are text (``10.0.0.0/8``) or objects of ``ipaddress``;
+/// ``host`` is in any of the four places. Ports are numbers, ``range`` objects or text (``8000-8080``).
+/// ``protocol`` is a name or a number. ``status`` means that all of these bits are set,
+/// ``status_unset`` that none of them is; they are a ``Status``, a number or names. ``mark`` is the
+/// whole mark, or ``(value, mask)``. ``label`` is a bit, ``labels`` are bits all of which are set.
+/// ``timeout`` and ``age`` (seconds), ``packets`` and ``bytes`` are a number or ``(least, most)``, where
+/// ``None`` is no limit. ``snat``, ``dnat``, ``nat`` and ``unreplied`` are required with ``True`` and
+/// excluded with ``False``. A value that cannot be used is a ``ValueError`` or ``TypeError`` that names
+/// the keyword; a filter without any keyword is a ``ValueError``.
+///
+/// An entry that does not have an amount (an offloaded one has no timeout) matches neither ``timeout``
+/// nor its negation.
+#[pyclass(frozen, eq, hash, module = "ctnetlink", name = "Filter")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct Filter(pub(crate) ctnetlink::Filter);
 
@@ -24,7 +40,7 @@ impl Filter {
             reply_src_port=None, reply_dst_port=None, host=None, icmp_type=None, icmp_code=None, \
             icmp_id=None, status=None, status_unset=None, snat=None, dnat=None, nat=None, \
             unreplied=None, mark=None, zone=None, orig_zone=None, reply_zone=None, label=None, \
-            helper=None, tcp_state=None, sctp_state=None, timeout=None, age=None, packets=None, \
+            labels=None, helper=None, tcp_state=None, sctp_state=None, timeout=None, age=None, packets=None, \
             orig_packets=None, reply_packets=None, bytes=None, orig_bytes=None, reply_bytes=None)"
     )]
     fn new(criteria: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
@@ -38,37 +54,42 @@ impl Filter {
         PyTuple::new(py, keyword::names().collect::<Vec<_>>())
     }
 
-    /// Parse text such as "udp and orig dst port 53 and not reply src 10.244.1.5".
+    /// Parse text such as ``udp and orig dst port 53 and not reply src 10.244.1.5``.
+    ///
+    /// ``str()`` of a filter is such a text. A mistake is a ``FilterSyntaxError``, which names the column
+    /// and what was expected there.
     #[staticmethod]
     fn parse(text: &str) -> PyResult<Self> {
         text.parse().map(Filter).map_err(raise)
     }
 
-    /// Any of these filters, objects or text: `a | b | c` in linear time.
+    /// Return any of these filters: ``a | b | c``, in linear time. None at all is a ``ValueError``.
     #[staticmethod]
     fn any(filters: &Bound<'_, PyAny>) -> PyResult<Self> {
         several(filters, ctnetlink::Filter::any)
     }
 
-    /// All of these filters, objects or text: `a & b & c` in linear time.
+    /// Return all of these filters: ``a & b & c``, in linear time. None at all is a ``ValueError``.
     #[staticmethod]
     fn all(filters: &Bound<'_, PyAny>) -> PyResult<Self> {
         several(filters, ctnetlink::Filter::all)
     }
 
-    /// Why the filter can match no entry at all, if that can be seen from it; None otherwise.
+    /// Return why the filter can match no entry at all; ``None`` if that cannot be seen from it.
+    ///
+    /// ``udp and tcp`` contradicts itself, and no packet is sent to ``orig dst 0.0.0.0``.
     fn never_matches(&self) -> Option<String> {
         self.0.never_matches()
     }
 
-    /// Whether the filter selects an entry.
+    /// Return whether the filter selects an entry.
     fn matches(&self, flow: &Flow) -> bool {
         self.0.matches(&flow.0)
     }
 
     /// Say what the kernel would be asked to filter by, and why it is not asked for more.
     fn explain(&self, capabilities: &Capabilities) -> PyResult<Explanation> {
-        self.0.explain(&capabilities.0).map(Explanation).map_err(raise)
+        self.0.explain(&capabilities.0).map(Explanation::from).map_err(raise)
     }
 
     fn __and__(&self, other: &Filter) -> Filter {
@@ -90,6 +111,11 @@ impl Filter {
         ))
     }
 
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+        let text = slf.get().0.to_string();
+        Ok((slf.get_type().getattr("parse")?, (text,).into_pyobject(slf.py())?))
+    }
+
     fn __str__(&self) -> String {
         self.0.to_string()
     }
@@ -98,6 +124,14 @@ impl Filter {
         format!("<ctnetlink.Filter {}>", self.0)
     }
 }
+
+impl std::hash::Hash for Filter {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.to_string().hash(state);
+    }
+}
+
+copies!(Filter);
 
 fn several(
     filters: &Bound<'_, PyAny>,

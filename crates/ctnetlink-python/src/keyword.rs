@@ -7,11 +7,11 @@ use std::ops::Bound as Limit;
 use ctnetlink::{Addresses, Filter, IpNet, Ports, Protocol, Status};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{
-    PyBool, PyDict, PyFrozenSet, PyInt, PyList, PyRange, PyRangeMethods, PySet, PyString, PyTuple,
-};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyRange, PyRangeMethods, PyString, PyTuple};
 
 use crate::error::raise;
+use crate::new_entry::bits;
+use crate::value::{Family, Span};
 
 type Value<'a, 'py> = &'a Bound<'py, PyAny>;
 
@@ -53,8 +53,8 @@ type Constructor = fn(Value<'_, '_>) -> PyResult<Filter>;
 /// Every keyword with its constructor, in the order of the stubs. This is the only list: the error
 /// text and `Filter.KEYWORDS` are made from it, and the tests compare the signature of `Filter` and
 /// the stubs with it.
-const KEYWORDS: [(&str, Constructor); 36] = [
-    ("family", |v| any_of(v, parsed, Filter::family)),
+const KEYWORDS: [(&str, Constructor); 37] = [
+    ("family", |v| any_of(v, |v| Ok(v.extract::<Family>()?.0), Filter::family)),
     ("protocol", |v| any_of(v, protocol, Filter::protocol)),
     ("orig_src", |v| addresses(v).map(Filter::orig_src_in)),
     ("orig_dst", |v| addresses(v).map(Filter::orig_dst_in)),
@@ -79,6 +79,7 @@ const KEYWORDS: [(&str, Constructor); 36] = [
     ("orig_zone", |v| any_of(v, |v| integer(v, u16::MAX), Filter::orig_zone)),
     ("reply_zone", |v| any_of(v, |v| integer(v, u16::MAX), Filter::reply_zone)),
     ("label", |v| any_of(v, |v| integer(v, 127_u8), Filter::label)),
+    ("labels", |v| bits(v).map(Filter::labels)),
     ("helper", |v| any_of(v, |v| text(v, "text"), Filter::helper)),
     ("tcp_state", |v| any_of(v, parsed, Filter::tcp_state)),
     ("sctp_state", |v| any_of(v, parsed, Filter::sctp_state)),
@@ -97,23 +98,69 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     KEYWORDS.iter().map(|(name, _)| *name)
 }
 
+/// What other tools call a keyword.
+const FOREIGN: [(&str, &str); 14] = [
+    ("saddr", "orig_src"),
+    ("src", "orig_src"),
+    ("daddr", "orig_dst"),
+    ("dst", "orig_dst"),
+    ("sport", "orig_src_port"),
+    ("dport", "orig_dst_port"),
+    ("src_port", "orig_src_port"),
+    ("dst_port", "orig_dst_port"),
+    ("proto", "protocol"),
+    ("l4proto", "protocol"),
+    ("state", "tcp_state"),
+    ("port", "orig_dst_port"),
+    ("address", "host"),
+    ("min_timeout", "timeout"),
+];
+
 fn constructor(key: &str) -> PyResult<Constructor> {
     let found = KEYWORDS.iter().find(|(name, _)| *name == key);
     found.map(|(_, constructor)| *constructor).ok_or_else(|| {
+        let foreign = FOREIGN.iter().find(|(foreign, _)| *foreign == key).map(|(_, own)| *own);
         let known = names().collect::<Vec<_>>().join("\", \"");
-        PyTypeError::new_err(format!("unknown keyword {key:?}: expected one of \"{known}\""))
+        PyTypeError::new_err(match foreign.or_else(|| nearest(key)) {
+            Some(meant) => format!("unknown keyword {key:?}: perhaps {meant:?}"),
+            None => format!("unknown keyword {key:?}: expected one of \"{known}\""),
+        })
     })
 }
 
+/// The keyword that differs in one character, or in the order of its words.
+fn nearest(key: &str) -> Option<&'static str> {
+    let words = |name: &str| {
+        let mut words: Vec<_> = name.split('_').map(str::to_owned).collect();
+        words.sort_unstable();
+        words
+    };
+    names().find(|name| words(name) == words(key) || is_one_edit_from(name, key))
+}
+
+/// Whether one text becomes the other if one character is added, removed or replaced.
+fn is_one_edit_from(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    if short.len() < 3 || long.len() - short.len() > 1 {
+        return false;
+    }
+    let same = short.iter().zip(long).take_while(|(a, b)| a == b).count();
+    let rest = &short[(same + usize::from(short.len() == long.len())).min(short.len())..];
+    rest == &long[(same + 1).min(long.len())..]
+}
+
 /// The error for a value of the wrong type.
-fn instead(what: &str, value: Value<'_, '_>) -> PyErr {
+pub(crate) fn instead(what: &str, value: Value<'_, '_>) -> PyErr {
     let kind = value.get_type();
     let name = kind.name().map_or_else(|_| "an object".into(), |name| name.to_string());
     PyTypeError::new_err(format!("expected {what}, not {name}"))
 }
 
-fn is_integer(value: Value<'_, '_>) -> bool {
-    value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>()
+/// An `int`, or what can be used as one (numpy's numbers), but no `bool`.
+pub(crate) fn is_integer(value: Value<'_, '_>) -> bool {
+    let number = value.is_instance_of::<PyInt>() || value.hasattr("__index__").unwrap_or(false);
+    number && !value.is_instance_of::<PyBool>()
 }
 
 /// A number from 0 to `most`.
@@ -147,13 +194,16 @@ pub(crate) fn protocol(value: Value<'_, '_>) -> PyResult<Protocol> {
     text(value, "a protocol's name or number")?.parse().map_err(raise)
 }
 
-/// The members of a list, a tuple or a set; any other value is the only member.
-fn members<'py>(value: Value<'_, 'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    let several = value.is_instance_of::<PyList>()
-        || value.is_instance_of::<PyTuple>()
-        || value.is_instance_of::<PySet>()
-        || value.is_instance_of::<PyFrozenSet>();
-    if several { value.try_iter()?.collect() } else { Ok(vec![value.clone()]) }
+/// The members of a list, a set, a generator and so on; any other value is the only member. A text, a
+/// range of ports and a prefix of `ipaddress` are one value, although they can be iterated over.
+pub(crate) fn members<'py>(value: Value<'_, 'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let one = value.is_instance_of::<PyString>()
+        || value.is_instance_of::<PyBytes>()
+        || value.is_instance_of::<PyRange>()
+        || is_integer(value)
+        || is_ipaddress(value)?
+        || !value.hasattr("__iter__")?;
+    if one { Ok(vec![value.clone()]) } else { value.try_iter()?.collect() }
 }
 
 fn any_of<T>(
@@ -218,7 +268,7 @@ pub(crate) fn ports(value: Value<'_, '_>) -> PyResult<Ports> {
 }
 
 fn status(value: Value<'_, '_>) -> PyResult<Status> {
-    integer(value, u32::MAX).map(Status::from_bits_retain)
+    Ok(value.extract::<crate::value::Status>()?.0)
 }
 
 fn flag(value: Value<'_, '_>, filter: Filter) -> PyResult<Filter> {
@@ -242,13 +292,17 @@ fn mark(value: Value<'_, '_>) -> PyResult<Filter> {
 
 /// A number, or a pair of the least and the most, either of which may be `None`.
 fn amount(value: Value<'_, '_>) -> PyResult<(Limit<u64>, Limit<u64>)> {
-    if is_integer(value) {
-        let number = integer(value, u64::MAX)?;
+    let seconds = |value: Value<'_, '_>| match value.hasattr("total_seconds")? {
+        true => Ok(value.extract::<Span>()?.0.as_secs()),
+        false => integer(value, u64::MAX),
+    };
+    if is_integer(value) || value.hasattr("total_seconds")? {
+        let number = seconds(value)?;
         return Ok((Limit::Included(number), Limit::Included(number)));
     }
     let limit = |value: Bound<'_, PyAny>| match value.is_none() {
         true => Ok(Limit::Unbounded),
-        false => integer(&value, u64::MAX).map(Limit::Included),
+        false => seconds(&value).map(Limit::Included),
     };
     match value.cast::<PyTuple>() {
         Ok(pair) if pair.len() == 2 => Ok((limit(pair.get_item(0)?)?, limit(pair.get_item(1)?)?)),

@@ -1,134 +1,187 @@
-//! `Report` and its parts.
+//! `Report` and its parts, `Progress`.
 
-use std::net::IpAddr;
-
-use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 
-use crate::deletion::{Failure, exception, failures};
+use crate::deletion::{Failure, failures};
+use crate::record::record;
+use crate::service::Frontend;
+use crate::value::{Family, Profile, Raised, Reason, Socket, socket};
 
-/// What a reconciliation found and did.
-#[pyclass(frozen, module = "ctnetlink", name = "Report")]
-pub(crate) struct Report(pub(crate) ctnetlink::Report);
+record! {
+    [hash] []
+    /// Stale entries by reason.
+    #[derive(Eq, Hash, Copy)]
+    Reasons {
+        /// The backend does not serve the frontend any more.
+        backend_gone: u64,
+        /// The backend's address still serves, but not at this port.
+        backend_port_changed: u64,
+        /// The entry leads to the frontend itself, without a backend.
+        not_translated: u64,
+        /// The frontend does not exist any more.
+        frontend_removed: u64,
+    }
+}
+
+#[pymethods]
+impl Reasons {
+    /// The sum of all.
+    #[getter]
+    fn total(&self) -> u64 {
+        self.backend_gone + self.backend_port_changed + self.not_translated + self.frontend_removed
+    }
+
+    /// Return each reason with its count.
+    fn items(&self) -> [(Reason, u64); 4] {
+        [
+            ("backend_gone", self.backend_gone),
+            ("backend_port_changed", self.backend_port_changed),
+            ("not_translated", self.not_translated),
+            ("frontend_removed", self.frontend_removed),
+        ]
+        .map(|(reason, count)| (Reason(reason.into()), count))
+    }
+}
+
+record! {
+    [hash] []
+    /// A group of stale entries that differ in the client only.
+    #[derive(Eq, Hash)]
+    Removal {
+        /// The frontend that clients dialled.
+        frontend: Frontend,
+        /// The backend that answered, as ``(address, port)``.
+        backend: Socket,
+        /// Why they are stale.
+        reason: Reason,
+        /// How many.
+        count: u64,
+    }
+}
+
+record! {
+    [hash] []
+    /// Entries that come back after they were deleted: something else translates, or keeps sending.
+    #[derive(Eq, Hash)]
+    ComesBack {
+        /// The frontend that clients dial.
+        frontend: Frontend,
+        /// The backend that answers, as ``(address, port)``.
+        backend: Socket,
+        /// In how many looks in a row such entries were found again.
+        looks: u32,
+        /// They are left alone from now on.
+        given_up: bool,
+    }
+}
+
+record! {
+    [] []
+    /// One family's part of a report.
+    FamilyReport {
+        /// The family.
+        family: Family,
+        /// Entries that the kernel sent, over all passes.
+        received: u64,
+        /// Stale entries: ``deleted + already_gone + unknown + failed``, unless it is a dry run.
+        stale: u64,
+        /// Entries in zones that are not looked at.
+        other_zones: u64,
+        /// Entries that look stale, but may be in the middle of being made; the next pass tells.
+        suspect: u64,
+        /// Entries that an observer may not delete yet.
+        quarantined: u64,
+        /// Stale entries that come back again and again, and are left alone.
+        given_up: u64,
+        /// Deleted.
+        deleted: u64,
+        /// Gone, or replaced by an entry with another reply tuple, before the delete arrived.
+        already_gone: u64,
+        /// The answer was lost, and asking again gave none either.
+        unknown: u64,
+        /// Deletes that did not succeed.
+        failed: u64,
+        /// Why deletes failed: the first few different reasons.
+        failures: Vec<Failure>,
+        /// Passes over the table; 0 if nothing had to be looked at.
+        passes: u32,
+        /// What the kernel filtered by in the first pass.
+        pushdown: String,
+        /// Stale entries by reason.
+        reasons: Reasons,
+        /// The largest groups of stale entries.
+        removals: Vec<Removal>,
+        /// The error that ended a pass early. Entries that were judged before it were dealt with.
+        error: Option<Raised>,
+    }
+}
+
+record! {
+    [] []
+    /// What a reconciliation found and did. ``str()`` of it is for people.
+    Report {
+        /// The profile.
+        profile: Profile,
+        /// Nothing was deleted.
+        dry_run: bool,
+        /// Nothing could be stale, so nothing was sent.
+        nothing_changed: bool,
+        /// The run came before ``min_interval`` was over; ``Reconciler.due`` says when to call again.
+        postponed: bool,
+        /// Endpoints whose flows are spared for now, because they stopped serving a moment ago.
+        in_grace: usize,
+        /// Whether node ports were judged, which needs the addresses of the node.
+        node_ports_judged: bool,
+        /// Services that are not judged.
+        unknown_services: usize,
+        /// Frontends whose entries an observer may not delete yet.
+        in_quarantine: usize,
+        /// Entries that come back after they were deleted.
+        comes_back: Vec<ComesBack>,
+        /// One part for each family, IPv4 first.
+        families: (FamilyReport, FamilyReport),
+        /// Wall time in seconds.
+        elapsed: f64,
+        /// Every pass reached its end, no delete failed, and each outcome is known.
+        succeeded: bool,
+        /// The report as lines of text, which ``str()`` returns.
+        text: String,
+    }
+}
 
 #[pymethods]
 impl Report {
-    #[getter]
-    fn profile(&self) -> String {
-        self.0.profile.to_string()
-    }
-
-    #[getter]
-    fn dry_run(&self) -> bool {
-        self.0.dry_run
-    }
-
-    #[getter]
-    fn nothing_changed(&self) -> bool {
-        self.0.nothing_changed
-    }
-
-    #[getter]
-    fn postponed(&self) -> bool {
-        self.0.postponed
-    }
-
-    #[getter]
-    fn in_grace(&self) -> usize {
-        self.0.in_grace
-    }
-
-    /// Seconds.
-    #[getter]
-    fn elapsed(&self) -> f64 {
-        self.0.elapsed.as_secs_f64()
-    }
-
-    #[getter]
-    fn node_ports_judged(&self) -> bool {
-        self.0.node_ports_judged
-    }
-
-    #[getter]
-    fn unknown_services(&self) -> usize {
-        self.0.unknown_services
-    }
-
-    #[getter]
-    fn in_quarantine(&self) -> usize {
-        self.0.in_quarantine
-    }
-
-    #[getter]
-    fn comes_back(&self) -> Vec<ComesBack> {
-        self.0.comes_back.iter().map(ComesBack::from).collect()
-    }
-
-    #[getter]
-    fn succeeded(&self) -> bool {
-        self.0.succeeded()
-    }
-
-    /// IPv4, then IPv6.
-    #[getter]
-    fn families(&self, py: Python<'_>) -> PyResult<(FamilyReport, FamilyReport)> {
-        let [ipv4, ipv6] = &self.0.families;
-        Ok((FamilyReport::new(py, ipv4)?, FamilyReport::new(py, ipv6)?))
-    }
-
-    fn __str__(&self) -> String {
-        self.0.to_string()
-    }
-
-    fn __repr__(&self) -> String {
-        let sum = |figure: fn(&ctnetlink::FamilyReport) -> u64| -> u64 {
-            self.0.families.iter().map(figure).sum()
-        };
-        let sent = match (self.0.postponed, self.0.nothing_changed) {
-            (true, _) => " postponed",
-            (_, true) => " nothing_changed",
-            _ => "",
-        };
-        format!(
-            "<ctnetlink.Report {}{sent} received={} stale={} deleted={} already_gone={} failed={}>",
-            self.0.profile,
-            sum(|f| f.received),
-            sum(|f| f.stale),
-            sum(|f| f.deleted),
-            sum(|f| f.already_gone),
-            sum(|f| f.failed),
-        )
+    fn __str__(&self) -> &str {
+        &self.text
     }
 }
 
-/// One family's part of a report.
-#[pyclass(frozen, get_all, module = "ctnetlink", name = "FamilyReport")]
-pub(crate) struct FamilyReport {
-    family: String,
-    received: u64,
-    stale: u64,
-    other_zones: u64,
-    suspect: u64,
-    quarantined: u64,
-    given_up: u64,
-    deleted: u64,
-    already_gone: u64,
-    unknown: u64,
-    failed: u64,
-    failures: Vec<Py<Failure>>,
-    passes: u32,
-    pushdown: String,
-    reasons: Reasons,
-    removals: Vec<Removal>,
-    error: Option<Py<PyBaseException>>,
+impl Report {
+    pub(crate) fn of(py: Python<'_>, report: &ctnetlink::Report) -> Report {
+        let [ipv4, ipv6] = &report.families;
+        Report {
+            profile: Profile(report.profile),
+            dry_run: report.dry_run,
+            nothing_changed: report.nothing_changed,
+            postponed: report.postponed,
+            in_grace: report.in_grace,
+            node_ports_judged: report.node_ports_judged,
+            unknown_services: report.unknown_services,
+            in_quarantine: report.in_quarantine,
+            comes_back: report.comes_back.iter().map(ComesBack::from).collect(),
+            families: (FamilyReport::of(py, ipv4), FamilyReport::of(py, ipv6)),
+            elapsed: report.elapsed.as_secs_f64(),
+            succeeded: report.succeeded(),
+            text: report.to_string(),
+        }
+    }
 }
 
 impl FamilyReport {
-    fn new(py: Python<'_>, report: &ctnetlink::FamilyReport) -> PyResult<Self> {
+    fn of(py: Python<'_>, report: &ctnetlink::FamilyReport) -> FamilyReport {
         let r = report.reasons;
-        let failures = failures(py, &report.failures);
-        Ok(FamilyReport {
-            family: report.family.to_string(),
+        FamilyReport {
+            family: Family(report.family),
             received: report.received,
             stale: report.stale,
             other_zones: report.other_zones,
@@ -139,7 +192,7 @@ impl FamilyReport {
             already_gone: report.already_gone,
             unknown: report.unknown,
             failed: report.failed,
-            failures: failures.into_iter().map(|f| Py::new(py, f)).collect::<PyResult<_>>()?,
+            failures: failures(py, &report.failures),
             passes: report.passes,
             pushdown: report.pushdown.clone(),
             reasons: Reasons {
@@ -149,111 +202,52 @@ impl FamilyReport {
                 frontend_removed: r.frontend_removed,
             },
             removals: report.removals.iter().map(Removal::from).collect(),
-            error: exception(py, report.error.as_ref()),
-        })
-    }
-}
-
-#[pymethods]
-impl FamilyReport {
-    fn __repr__(&self) -> String {
-        format!(
-            "<ctnetlink.FamilyReport {} received={} stale={} deleted={} already_gone={} failed={}>",
-            self.family, self.received, self.stale, self.deleted, self.already_gone, self.failed
-        )
-    }
-}
-
-/// Stale entries by reason.
-#[pyclass(frozen, get_all, eq, module = "ctnetlink", name = "Reasons")]
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Reasons {
-    backend_gone: u64,
-    backend_port_changed: u64,
-    not_translated: u64,
-    frontend_removed: u64,
-}
-
-#[pymethods]
-impl Reasons {
-    fn __repr__(&self) -> String {
-        format!(
-            "<ctnetlink.Reasons backend_gone={} backend_port_changed={} not_translated={} \
-             frontend_removed={}>",
-            self.backend_gone,
-            self.backend_port_changed,
-            self.not_translated,
-            self.frontend_removed
-        )
-    }
-}
-
-/// A group of stale entries that differ in the client only.
-#[pyclass(frozen, get_all, module = "ctnetlink", name = "Removal")]
-#[derive(Clone)]
-pub(crate) struct Removal {
-    protocol: String,
-    frontend: (IpAddr, u16),
-    backend: (IpAddr, u16),
-    reason: String,
-    count: u64,
-}
-
-#[pymethods]
-impl Removal {
-    fn __repr__(&self) -> String {
-        let [frontend, backend] = [self.frontend, self.backend].map(std::net::SocketAddr::from);
-        format!(
-            "<ctnetlink.Removal {} {frontend} -> {backend} {} count={}>",
-            self.protocol, self.reason, self.count
-        )
+            error: report.error.as_ref().map(|error| Raised::of(py, error)),
+        }
     }
 }
 
 impl From<&ctnetlink::Removal> for Removal {
     fn from(removal: &ctnetlink::Removal) -> Self {
         Removal {
-            protocol: removal.frontend.protocol.to_string(),
-            frontend: (removal.frontend.address, removal.frontend.port),
-            backend: (removal.backend.ip(), removal.backend.port()),
-            reason: removal.reason.name().to_owned(),
+            frontend: Frontend::from(removal.frontend),
+            backend: socket(removal.backend),
+            reason: Reason(removal.reason.name().into()),
             count: removal.count,
         }
-    }
-}
-
-/// Entries that come back after they were deleted.
-#[pyclass(frozen, get_all, module = "ctnetlink", name = "ComesBack")]
-#[derive(Clone)]
-pub(crate) struct ComesBack {
-    protocol: String,
-    frontend: (IpAddr, u16),
-    backend: (IpAddr, u16),
-    looks: u32,
-    given_up: bool,
-}
-
-#[pymethods]
-impl ComesBack {
-    fn __repr__(&self) -> String {
-        let [frontend, backend] = [self.frontend, self.backend].map(std::net::SocketAddr::from);
-        format!(
-            "<ctnetlink.ComesBack {} {frontend} -> {backend} looks={} given_up={}>",
-            self.protocol,
-            self.looks,
-            if self.given_up { "True" } else { "False" }
-        )
     }
 }
 
 impl From<&ctnetlink::ComesBack> for ComesBack {
     fn from(back: &ctnetlink::ComesBack) -> Self {
         ComesBack {
-            protocol: back.frontend.protocol.to_string(),
-            frontend: (back.frontend.address, back.frontend.port),
-            backend: (back.backend.ip(), back.backend.port()),
+            frontend: Frontend::from(back.frontend),
+            backend: socket(back.backend),
             looks: back.looks,
             given_up: back.given_up,
         }
+    }
+}
+
+record! {
+    [hash] []
+    /// The progress of a run.
+    #[derive(Eq, Hash, Copy)]
+    Progress {
+        /// The family that is walked.
+        family: Family,
+        /// 1 for the first pass of the run, 2 for a re-check in the same run.
+        pass_: u32,
+        /// Entries that came from the kernel in this family, over all passes.
+        received: u64,
+        /// Stale entries found in this family, over all passes.
+        stale: u64,
+    }
+}
+
+impl From<ctnetlink::Progress> for Progress {
+    fn from(progress: ctnetlink::Progress) -> Self {
+        let ctnetlink::Progress { family, pass, received, stale, .. } = progress;
+        Progress { family: Family(family), pass_: pass, received, stale }
     }
 }

@@ -208,6 +208,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// The text of a filter is not one ([`Filter::from_str`](crate::Filter)).
+    #[error("{message}")]
+    Syntax {
+        /// Where it stops being one: the number of characters before that, lines included.
+        position: usize,
+        /// Line and column, what is wrong, what was expected, and the line with a mark below it.
+        message: String,
+    },
+
     /// An argument is invalid. Nothing was sent.
     #[error("{0}")]
     Invalid(String),
@@ -250,6 +259,9 @@ impl Clone for Error {
                 Error::AnotherEntry { operation: *operation, found: found.clone() }
             }
             Error::HalfState { problem } => Error::HalfState { problem: problem.clone() },
+            Error::Syntax { position, message } => {
+                Error::Syntax { position: *position, message: message.clone() }
+            }
             Error::Invalid(text) => Error::Invalid(text.clone()),
         }
     }
@@ -292,7 +304,9 @@ impl Error {
             Error::NoAnswer { .. } => Some(libc::ETIMEDOUT),
             Error::DumpInterrupted => Some(libc::EINTR),
             Error::Cancelled { .. } => Some(libc::ECANCELED),
-            Error::Invalid(_) | Error::HalfState { .. } => Some(libc::EINVAL),
+            Error::Invalid(_) | Error::HalfState { .. } | Error::Syntax { .. } => {
+                Some(libc::EINVAL)
+            }
             Error::Truncated { .. } | Error::Decode { .. } => None,
         }
     }
@@ -599,6 +613,8 @@ mod tests {
             Error::AnotherEntry { operation, found: "udp".into() },
             Error::NoAnswer { operation, seconds: 5 },
             Error::decode(operation, DecodeError::new("cut", 3)),
+            Error::HalfState { problem: "half".into() },
+            Error::Syntax { position: 3, message: "filter".into() },
             Error::Invalid("no".into()),
         ] {
             let copy = error.clone();

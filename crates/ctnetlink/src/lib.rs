@@ -95,7 +95,7 @@ pub use model::capability::{Capabilities, KernelCriterion, Trust};
 pub use model::expectation::{ExpectFlags, ExpectKey, ExpectNat, Expectation, NewExpectation};
 pub use model::extension::{Counters, SeqAdj, SynProxy, Timestamps};
 pub use model::flow::{Flow, FlowRef};
-pub use model::key::Key;
+pub use model::key::{Key, KeyDirection};
 pub use model::labels::{LabelMap, Labels};
 pub use model::line::Line;
 pub use model::new_entry::{Change, NatRange, NewEntry};

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::error::{Error, Operation, Result};
+
 /// Ends long operations early, from any thread or signal handler: those of a
 /// [handle](crate::Conntrack::cancelled_by), or a run of a
 /// [`Reconciler`](crate::Reconciler::canceller).
@@ -44,5 +46,23 @@ impl Canceller {
     /// Clears the request, once it has ended a run.
     pub(crate) fn reset(&self) {
         self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// All those that can end the operations of a handle.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cancellers(Vec<Canceller>);
+
+impl Cancellers {
+    pub(super) fn with(&self, another: &Canceller) -> Cancellers {
+        Cancellers(self.0.iter().chain([another]).cloned().collect())
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.0.iter().any(Canceller::is_cancelled)
+    }
+
+    pub(super) fn check(&self, operation: Operation) -> Result<()> {
+        if self.is_cancelled() { Err(Error::Cancelled { operation }) } else { Ok(()) }
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use netlink_packet_core::NLM_F_DUMP_INTR;
 
-use super::cancel::Canceller;
+use super::cancel::Cancellers;
 use crate::error::{Error, Operation, Result};
 use crate::filter::Filter;
 use crate::filter::kernel_part::KernelPart;
@@ -76,8 +76,8 @@ fn buckets() -> Option<u64> {
 /// ```
 pub struct Dump {
     socket: Socket,
-    /// Ends the dump early; looked at before each datagram.
-    canceller: Option<Canceller>,
+    /// End the dump early; looked at before each datagram.
+    cancellers: Cancellers,
     buffer: Vec<u8>,
     /// Offset of the next message in the buffer.
     offset: usize,
@@ -103,25 +103,25 @@ impl Dump {
     /// Starts a dump of what the filter matches, by its plan.
     pub(crate) fn start(
         socket: Socket,
-        canceller: Option<Canceller>,
+        cancellers: Cancellers,
         filter: Option<&Filter>,
         plan: DumpPlan,
     ) -> Result<Dump> {
         let pushdown = plan.passes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let passes = plan.passes.into_iter().map(Source::Table).collect();
         let filter = filter.map(Filter::cheapest_first);
-        Dump::run(socket, canceller, passes, filter, pushdown, buckets)
+        Dump::run(socket, cancellers, passes, filter, pushdown, buckets)
     }
 
     /// Starts an unfiltered dump of a source.
-    pub(crate) fn of(socket: Socket, canceller: Option<Canceller>, source: Source) -> Result<Dump> {
-        Dump::run(socket, canceller, vec![source], None, String::new(), buckets)
+    pub(crate) fn of(socket: Socket, cancellers: Cancellers, source: Source) -> Result<Dump> {
+        Dump::run(socket, cancellers, vec![source], None, String::new(), buckets)
     }
 
     /// Sends the first request and waits for the first answer, so that a refusal shows here.
     fn run(
         socket: Socket,
-        canceller: Option<Canceller>,
+        cancellers: Cancellers,
         passes: Vec<Source>,
         filter: Option<Filter>,
         pushdown: String,
@@ -129,7 +129,7 @@ impl Dump {
     ) -> Result<Dump> {
         let mut dump = Dump {
             socket,
-            canceller,
+            cancellers,
             buffer: receive_buffer(Operation::Dump)?,
             offset: 0,
             filter,
@@ -297,9 +297,7 @@ impl Dump {
     }
 
     fn receive(&mut self) -> Result<()> {
-        if self.canceller.as_ref().is_some_and(Canceller::is_cancelled) {
-            return Err(Error::Cancelled { operation: Operation::Dump });
-        }
+        self.cancellers.check(Operation::Dump)?;
         self.offset = 0;
         self.socket.receive(Operation::Dump, &mut self.buffer)
     }
@@ -384,10 +382,13 @@ mod tests {
             let passes = || vec![Source::Dying];
             let open = || Socket::open().unwrap();
             let steady =
-                Dump::run(open(), None, passes(), None, String::new(), || Some(1)).unwrap();
+                Dump::run(open(), Cancellers::default(), passes(), None, String::new(), || Some(1))
+                    .unwrap();
             assert_eq!(steady.count().unwrap(), 0);
             let resized = || Some(READS.fetch_add(1, Ordering::Relaxed));
-            let resized = Dump::run(open(), None, passes(), None, String::new(), resized).unwrap();
+            let resized =
+                Dump::run(open(), Cancellers::default(), passes(), None, String::new(), resized)
+                    .unwrap();
             let error = resized.count().unwrap_err();
             assert!(matches!(error, Error::DumpInterrupted), "{error}");
             assert!(error.is_incomplete());
@@ -401,7 +402,8 @@ mod tests {
         ctnetlink_testbed::netns::in_netns(|| {
             let socket = Socket::open().unwrap();
             socket.overflow();
-            let error = Dump::of(socket, None, Source::Dying).map(|_| ()).unwrap_err();
+            let error =
+                Dump::of(socket, Cancellers::default(), Source::Dying).map(|_| ()).unwrap_err();
             assert!(matches!(error, Error::Overrun { operation: Operation::Dump }), "{error}");
             assert!(error.is_incomplete());
         });

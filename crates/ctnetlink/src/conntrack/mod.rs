@@ -22,7 +22,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use self::batch::{Batch, Outcome};
-use self::cancel::Canceller;
+use self::cancel::{Canceller, Cancellers};
 use self::dump::{Dump, Source};
 use self::proofs::Proofs;
 use self::stats::{CpuStats, Totals};
@@ -77,7 +77,7 @@ pub struct Conntrack {
     namespace: Arc<Namespace>,
     command: Arc<PerProcess<Command>>,
     proofs: Arc<Proofs>,
-    canceller: Option<Canceller>,
+    cancellers: Cancellers,
 }
 
 impl Conntrack {
@@ -150,14 +150,15 @@ impl Conntrack {
             namespace: Arc::new(namespace),
             command: Arc::new(command),
             proofs: Arc::default(),
-            canceller: None,
+            cancellers: Cancellers::default(),
         })
     }
 
     /// The same handle, with the same sockets and proofs, whose long operations end when the
     /// canceller cancels: dumps, counts, deletes, zeroing, batches, probes, and reconciliations with
     /// it. They look at the canceller between datagrams: a request that the kernel is working on is
-    /// finished, and entries that were judged before are dealt with.
+    /// finished, and entries that were judged before are dealt with. A handle can have several
+    /// cancellers.
     ///
     /// ```no_run
     /// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
@@ -174,16 +175,16 @@ impl Conntrack {
             namespace: Arc::clone(&self.namespace),
             command: Arc::clone(&self.command),
             proofs: Arc::clone(&self.proofs),
-            canceller: Some(canceller.clone()),
+            cancellers: self.cancellers.with(canceller),
         }
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.canceller.as_ref().is_some_and(Canceller::is_cancelled)
+        self.cancellers.is_cancelled()
     }
 
     fn check_cancelled(&self, operation: Operation) -> Result<()> {
-        if self.is_cancelled() { Err(Error::Cancelled { operation }) } else { Ok(()) }
+        self.cancellers.check(operation)
     }
 
     /// How many entries the namespace has. This includes dying entries, and expired entries that
@@ -308,7 +309,7 @@ impl Conntrack {
     pub fn dump<'f>(&self, filter: impl Into<Option<&'f Filter>>) -> Result<Dump> {
         let filter = filter.into();
         let plan = filter.map_or_else(|| Ok(DumpPlan::everything()), |f| self.proofs.plan(f))?;
-        let started = Dump::start(self.namespace.socket()?, self.canceller.clone(), filter, plan);
+        let started = Dump::start(self.namespace.socket()?, self.cancellers.clone(), filter, plan);
         started.map_err(|error| self.diagnose(error))
     }
 
@@ -319,7 +320,7 @@ impl Conntrack {
     ///
     /// As [`dump`](Conntrack::dump).
     pub fn dying(&self) -> Result<Dump> {
-        let started = Dump::of(self.namespace.socket()?, self.canceller.clone(), Source::Dying);
+        let started = Dump::of(self.namespace.socket()?, self.cancellers.clone(), Source::Dying);
         started.map_err(|error| self.diagnose(error))
     }
 

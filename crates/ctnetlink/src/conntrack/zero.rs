@@ -44,7 +44,7 @@ impl Conntrack {
     /// As [`dump`](Conntrack::dump).
     pub fn dump_and_zero(&self) -> Result<Dump> {
         let started =
-            Dump::of(self.namespace.socket()?, self.canceller.clone(), Source::TableAndZero);
+            Dump::of(self.namespace.socket()?, self.cancellers.clone(), Source::TableAndZero);
         started.map_err(|error| self.diagnose(error))
     }
 

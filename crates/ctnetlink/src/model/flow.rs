@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::time::{Duration, SystemTime};
 
 use crate::error::DecodeError;
@@ -359,6 +360,22 @@ impl<B: AsRef<[u8]>> Flow<B> {
     #[inline]
     fn be32(&self, kind: u16) -> Option<u32> {
         self.value(kind).and_then(wire::be32)
+    }
+}
+
+/// Two flows are equal if the kernel reported both in the same bytes: one whose timeout has gone on is
+/// not. [`key`](Flow::key) tells whether they are one entry.
+impl<A: AsRef<[u8]>, B: AsRef<[u8]>> PartialEq<Flow<B>> for Flow<A> {
+    fn eq(&self, other: &Flow<B>) -> bool {
+        self.payload() == other.payload()
+    }
+}
+
+impl<B: AsRef<[u8]>> Eq for Flow<B> {}
+
+impl<B: AsRef<[u8]>> Hash for Flow<B> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.payload().hash(state);
     }
 }
 

@@ -3,10 +3,18 @@
 use crate::model::flow::Flow;
 use crate::model::tuple::Tuple;
 
-/// The direction a key's tuple is given in.
+/// The direction in which a [`Key`] names an entry.
+///
+/// ```no_run
+/// # fn f(flow: &ctnetlink::Flow) {
+/// assert_eq!(flow.key().direction, ctnetlink::KeyDirection::Reply);
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum KeyDirection {
+pub enum KeyDirection {
+    /// By its original tuple.
     Orig,
+    /// By its reply tuple.
     Reply,
 }
 
@@ -28,11 +36,16 @@ pub(crate) enum KeyDirection {
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Key {
-    pub(crate) direction: KeyDirection,
-    pub(crate) tuple: Tuple,
-    pub(crate) zone: Option<u16>,
-    pub(crate) id: Option<u32>,
+    /// The direction of the tuple.
+    pub direction: KeyDirection,
+    /// The tuple.
+    pub tuple: Tuple,
+    /// The zone of both directions, if it is given.
+    pub zone: Option<u16>,
+    /// The id, if it is given.
+    pub id: Option<u32>,
 }
 
 impl Key {
@@ -68,5 +81,27 @@ impl Key {
         };
         let zone = zone.or(tuple.zone()).unwrap_or(0);
         tuple.is_same_but_zone(its_tuple) && zone == its_zone && (id.is_none() || *id == flow.id())
+    }
+}
+
+impl<B: AsRef<[u8]>> Flow<B> {
+    /// Names exactly this entry: by reply tuple, zone and id, as a delete does. Two dumps of one entry
+    /// give the same key, whatever else has changed in the meantime.
+    ///
+    /// ```no_run
+    /// # fn f(ct: &ctnetlink::Conntrack) -> ctnetlink::Result<()> {
+    /// let mut seen = std::collections::HashSet::new();
+    /// let mut dump = ct.dump(None)?;
+    /// while let Some(flow) = dump.next()? {
+    ///     // A table that changes can bring an entry twice.
+    ///     if seen.insert(flow.key()) {
+    ///         println!("{flow}");
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn key(&self) -> Key {
+        let key = Key::reply(self.reply().without_zone()).zone(self.reply_zone());
+        self.id().map_or(key, |id| key.id(id))
     }
 }

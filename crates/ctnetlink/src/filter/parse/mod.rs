@@ -197,7 +197,10 @@ impl<'a> Parser<'a> {
         };
         // One space for each character, so that tabs do not shift the mark.
         let shown: String = line.chars().map(|c| if c == '\t' { ' ' } else { c }).collect();
-        Error::Invalid(format!("filter: {place}: {what}\n  {shown}\n  {:>column$}", "^"))
+        Error::Syntax {
+            position: self.text[..offset].chars().count(),
+            message: format!("filter: {place}: {what}\n  {shown}\n  {:>column$}", "^"),
+        }
     }
 
     fn expression(&mut self) -> Result<Filter, Error> {

@@ -1,0 +1,476 @@
+//! Conversions that several classes need: enumerations, bits, addresses, time spans, errors.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use pyo3::exceptions::{PyBaseException, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyBool;
+
+use crate::error::raise;
+
+/// A lock that survives a panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error as an exception that is not raised.
+pub(crate) struct Raised(Py<PyBaseException>);
+
+impl Raised {
+    pub(crate) fn of(py: Python<'_>, error: &ctnetlink::Error) -> Raised {
+        Raised(raise(error.clone()).into_value(py))
+    }
+}
+
+impl Clone for Raised {
+    fn clone(&self) -> Self {
+        Python::attach(|py| Raised(self.0.clone_ref(py)))
+    }
+}
+
+impl PartialEq for Raised {
+    /// Exceptions have no equality of their own: two are alike if they are of one class and say the
+    /// same.
+    fn eq(&self, other: &Self) -> bool {
+        Python::attach(|py| {
+            let (a, b) = (self.0.bind(py), other.0.bind(py));
+            a.get_type().is(b.get_type()) && a.to_string() == b.to_string()
+        })
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Raised {
+    type Target = PyBaseException;
+    type Output = Bound<'py, PyBaseException>;
+    type Error = std::convert::Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        Ok(self.0.into_bound(py))
+    }
+}
+
+impl<'py> IntoPyObject<'py> for &Raised {
+    type Target = PyBaseException;
+    type Output = Bound<'py, PyBaseException>;
+    type Error = std::convert::Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        Ok(self.0.bind(py).clone())
+    }
+}
+
+impl FromPyObject<'_, '_> for Raised {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        Ok(Raised(object.cast::<PyBaseException>()?.to_owned().unbind()))
+    }
+}
+
+/// The members of a Python enumeration whose values are texts, by text. A text that is no member
+/// stays a text.
+pub(crate) struct Members {
+    class: &'static str,
+    by_text: PyOnceLock<HashMap<String, Py<PyAny>>>,
+}
+
+impl Members {
+    pub(crate) const fn of(class: &'static str) -> Members {
+        Members { class, by_text: PyOnceLock::new() }
+    }
+
+    pub(crate) fn get(&self, py: Python<'_>, text: &str) -> PyResult<Py<PyAny>> {
+        let by_text = self.by_text.get_or_try_init(py, || {
+            let class = py.import("ctnetlink._enums")?.getattr(self.class)?;
+            let member = |member: PyResult<Bound<'_, PyAny>>| {
+                let member = member?;
+                Ok::<_, PyErr>((member.getattr("value")?.extract()?, member.unbind()))
+            };
+            class.try_iter()?.map(member).collect::<PyResult<HashMap<_, _>>>()
+        })?;
+        match by_text.get(text) {
+            Some(member) => Ok(member.clone_ref(py)),
+            None => Ok(text.into_pyobject(py)?.into_any().unbind()),
+        }
+    }
+}
+
+/// A Rust enumeration, or a type of texts, that is an enumeration of texts in Python: what is printed
+/// there is parsed here.
+macro_rules! enumeration {
+    ($name:ident = $rust:ty, $class:literal, $text:expr) => {
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub(crate) struct $name(pub(crate) $rust);
+
+        impl<'py> IntoPyObject<'py> for $name {
+            type Target = PyAny;
+            type Output = Bound<'py, PyAny>;
+            type Error = PyErr;
+
+            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+                static MEMBERS: Members = Members::of($class);
+                let text: fn($rust) -> String = $text;
+                Ok(MEMBERS.get(py, &text(self.0))?.into_bound(py))
+            }
+        }
+
+        impl<'py> IntoPyObject<'py> for &$name {
+            type Target = PyAny;
+            type Output = Bound<'py, PyAny>;
+            type Error = PyErr;
+
+            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+                (*self).into_pyobject(py)
+            }
+        }
+
+        impl FromPyObject<'_, '_> for $name {
+            type Error = PyErr;
+
+            fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+                let text = object.extract::<String>();
+                let text = text.map_err(|_| crate::keyword::instead("text", &object.to_owned()))?;
+                text.parse().map($name).map_err(raise)
+            }
+        }
+    };
+}
+
+/// Text that is an enumeration in Python, and only comes from there to be pickled.
+macro_rules! texts {
+    ($name:ident, $class:literal) => {
+        #[derive(Clone, PartialEq, Eq, Hash)]
+        pub(crate) struct $name(pub(crate) String);
+
+        impl<'py> IntoPyObject<'py> for &$name {
+            type Target = PyAny;
+            type Output = Bound<'py, PyAny>;
+            type Error = PyErr;
+
+            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+                static MEMBERS: Members = Members::of($class);
+                Ok(MEMBERS.get(py, &self.0)?.into_bound(py))
+            }
+        }
+
+        impl<'py> IntoPyObject<'py> for $name {
+            type Target = PyAny;
+            type Output = Bound<'py, PyAny>;
+            type Error = PyErr;
+
+            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+                (&self).into_pyobject(py)
+            }
+        }
+
+        impl FromPyObject<'_, '_> for $name {
+            type Error = PyErr;
+
+            fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+                object.extract().map($name)
+            }
+        }
+    };
+}
+
+texts!(Reason, "Reason");
+texts!(Trust, "Trust");
+texts!(Criterion, "KernelCriterion");
+texts!(OutcomeKind, "OutcomeKind");
+texts!(VerdictKind, "VerdictKind");
+
+enumeration!(TcpState = ctnetlink::TcpState, "TcpState", |state| state.to_string());
+enumeration!(SctpState = ctnetlink::SctpState, "SctpState", |state| state.to_string());
+enumeration!(Profile = ctnetlink::Profile, "Profile", |profile| profile.to_string());
+
+/// `ipv4` or `ipv6`; also taken are `socket.AF_INET` and `socket.AF_INET6`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Family(pub(crate) ctnetlink::Family);
+
+static FAMILIES: Members = Members::of("Family");
+
+impl<'py> IntoPyObject<'py> for Family {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        let text = match self.0 {
+            ctnetlink::Family::Ipv4 => "ipv4",
+            ctnetlink::Family::Ipv6 => "ipv6",
+        };
+        Ok(FAMILIES.get(py, text)?.into_bound(py))
+    }
+}
+
+impl<'py> IntoPyObject<'py> for &Family {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        (*self).into_pyobject(py)
+    }
+}
+
+impl FromPyObject<'_, '_> for Family {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = object.extract::<String>() {
+            return text.parse().map(Family).map_err(raise);
+        }
+        match object.extract::<i32>().ok() {
+            Some(libc::AF_INET) => Ok(Family(ctnetlink::Family::Ipv4)),
+            Some(libc::AF_INET6) => Ok(Family(ctnetlink::Family::Ipv6)),
+            _ => Err(PyValueError::new_err(format!(
+                "expected \"ipv4\", \"ipv6\", socket.AF_INET or socket.AF_INET6, found {}",
+                object.repr()?
+            ))),
+        }
+    }
+}
+
+/// A protocol as text: its name, or its number in digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Protocol(pub(crate) ctnetlink::Protocol);
+
+impl<'py> IntoPyObject<'py> for Protocol {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        use ctnetlink::Protocol as P;
+        let name = match self.0 {
+            P::UDP => pyo3::intern!(py, "udp"),
+            P::TCP => pyo3::intern!(py, "tcp"),
+            P::ICMP => pyo3::intern!(py, "icmp"),
+            P::ICMPV6 => pyo3::intern!(py, "icmpv6"),
+            other => return Ok(other.to_string().into_pyobject(py)?.into_any()),
+        };
+        Ok(name.clone().into_any())
+    }
+}
+
+impl<'py> IntoPyObject<'py> for &Protocol {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        (*self).into_pyobject(py)
+    }
+}
+
+impl FromPyObject<'_, '_> for Protocol {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        crate::keyword::protocol(&object.to_owned()).map(Protocol)
+    }
+}
+
+/// Bits that are an `IntFlag` in Python. Making a member costs far more than finding one.
+pub(crate) struct Flags {
+    class: &'static str,
+    class_object: PyOnceLock<Py<PyAny>>,
+    by_bits: Mutex<Option<HashMap<u32, Py<PyAny>>>>,
+}
+
+/// Different sets of bits that are remembered; a table has a few dozen.
+const FLAGS_KEPT: usize = 1024;
+
+impl Flags {
+    const fn of(class: &'static str) -> Flags {
+        Flags { class, class_object: PyOnceLock::new(), by_bits: Mutex::new(None) }
+    }
+
+    fn class<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        self.class_object.import(py, "ctnetlink._enums", self.class)
+    }
+
+    fn get<'py>(&self, py: Python<'py>, bits: u32) -> PyResult<Bound<'py, PyAny>> {
+        let known = lock(&self.by_bits)
+            .as_ref()
+            .and_then(|all| all.get(&bits).map(|member| member.clone_ref(py)));
+        if let Some(member) = known {
+            return Ok(member.into_bound(py));
+        }
+        // Without the lock: this runs Python code.
+        let member = self.class(py)?.call1((bits,))?;
+        let mut all = lock(&self.by_bits);
+        let all = all.get_or_insert_default();
+        if all.len() < FLAGS_KEPT {
+            all.insert(bits, member.clone().unbind());
+        }
+        Ok(member)
+    }
+
+    /// From a member, a number, a name, or several names.
+    fn bits(&self, value: &Bound<'_, PyAny>) -> PyResult<u32> {
+        if crate::keyword::is_integer(value) {
+            return crate::keyword::integer(value, u32::MAX);
+        }
+        let class = self.class(value.py())?;
+        let mut bits = 0;
+        for name in crate::keyword::members(value)? {
+            let Ok(name) = name.extract::<String>() else {
+                return Err(crate::keyword::instead("status bits: a number or names", &name));
+            };
+            for name in name.split('|').map(str::trim) {
+                let member = class.getattr("__members__")?.get_item(name).map_err(|_| {
+                    let known = class.getattr("__members__").and_then(|m| m.call_method0("keys"));
+                    let known =
+                        known.and_then(|keys| keys.try_iter()?.collect::<PyResult<Vec<_>>>());
+                    let known: Vec<_> =
+                        known.unwrap_or_default().iter().map(ToString::to_string).collect();
+                    PyValueError::new_err(format!(
+                        "unknown name {name:?}: expected one of {}",
+                        known.join(", ")
+                    ))
+                })?;
+                bits |= member.extract::<u32>()?;
+            }
+        }
+        Ok(bits)
+    }
+}
+
+macro_rules! flags {
+    ($name:ident = $rust:ty, $static:ident) => {
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub(crate) struct $name(pub(crate) $rust);
+
+        static $static: Flags = Flags::of(stringify!($name));
+
+        impl<'py> IntoPyObject<'py> for $name {
+            type Target = PyAny;
+            type Output = Bound<'py, PyAny>;
+            type Error = PyErr;
+
+            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+                $static.get(py, self.0.bits())
+            }
+        }
+
+        impl<'py> IntoPyObject<'py> for &$name {
+            type Target = PyAny;
+            type Output = Bound<'py, PyAny>;
+            type Error = PyErr;
+
+            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+                (*self).into_pyobject(py)
+            }
+        }
+
+        impl FromPyObject<'_, '_> for $name {
+            type Error = PyErr;
+
+            fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+                let bits = $static.bits(&object.to_owned())?;
+                Ok($name(<$rust>::from_bits_retain(bits)))
+            }
+        }
+    };
+}
+
+flags!(Status = ctnetlink::Status, STATUS);
+flags!(ExpectFlags = ctnetlink::ExpectFlags, EXPECT_FLAGS);
+
+/// A time span: seconds as a number, or a `datetime.timedelta`.
+#[derive(Clone, Copy)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl FromPyObject<'_, '_> for Span {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let what = || PyTypeError::new_err("expected seconds as a number, or a timedelta");
+        if object.is_instance_of::<PyBool>() {
+            return Err(what());
+        }
+        let seconds = match object.call_method0("total_seconds") {
+            Ok(seconds) => seconds.extract::<f64>()?,
+            Err(_) => object.extract::<f64>().map_err(|_| what())?,
+        };
+        Duration::try_from_secs_f64(seconds)
+            .map(Span)
+            .map_err(|error| PyValueError::new_err(format!("{seconds} s: {error}")))
+    }
+}
+
+/// Seconds since the epoch.
+pub(crate) fn seconds_since_epoch(time: SystemTime) -> Option<f64> {
+    time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64())
+}
+
+/// An address as an object of `ipaddress`. Making one runs Python code, and a table has few different
+/// ones, so the last ones are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Address(pub(crate) IpAddr);
+
+/// How many addresses are kept, at some 150 bytes each.
+const ADDRESSES_KEPT: usize = 8192;
+
+static ADDRESSES: Mutex<Option<HashMap<IpAddr, Py<PyAny>>>> = Mutex::new(None);
+
+impl<'py> IntoPyObject<'py> for Address {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        let known = lock(&ADDRESSES)
+            .as_ref()
+            .and_then(|all| all.get(&self.0).map(|address| address.clone_ref(py)));
+        if let Some(address) = known {
+            return Ok(address.into_bound(py));
+        }
+        // Without the lock: this runs Python code.
+        let address = self.0.into_pyobject(py)?;
+        let dropped = {
+            let mut all = lock(&ADDRESSES);
+            let all = all.get_or_insert_default();
+            let dropped =
+                if all.len() >= ADDRESSES_KEPT { std::mem::take(all) } else { HashMap::new() };
+            all.insert(self.0, address.clone().unbind());
+            dropped
+        };
+        drop(dropped);
+        Ok(address)
+    }
+}
+
+impl<'py> IntoPyObject<'py> for &Address {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        (*self).into_pyobject(py)
+    }
+}
+
+impl FromPyObject<'_, '_> for Address {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        object.extract::<IpAddr>().map(Address)
+    }
+}
+
+/// `(address, port)`.
+pub(crate) type Socket = (Address, u16);
+
+pub(crate) fn socket(address: SocketAddr) -> Socket {
+    (Address(address.ip()), address.port())
+}
+
+pub(crate) fn socket_address((address, port): Socket) -> SocketAddr {
+    SocketAddr::new(address.0, port)
+}
