@@ -103,6 +103,7 @@ __all__ = [
     "ServicePort",
     "Stayed",
     "SynProxy",
+    "Table",
     "TcpProtocolState",
     "TimeoutPolicy",
     "Timeouts",
@@ -220,6 +221,21 @@ class Conntrack:
 
         A filter is an object or text, such as ``udp and orig dst port 53``; see ``Filter.parse``. The
         kernel filters by what it can be trusted with; every entry is matched again here.
+        """
+    def dump_table(
+        self,
+        filter: Filter | str | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        addresses: Literal["text", "binary"] = "text",
+        **criteria: Unpack[Criteria],
+    ) -> Table:
+        """Return the entries that match as columns, for polars, pyarrow, pandas and DuckDB.
+
+        ``columns`` are names of ``Table.COLUMNS``; without them those that most people want. Addresses
+        are text, or with ``addresses="binary"`` 16 bytes in network order, IPv4 as ``::ffff:10.0.0.1``.
+        What an entry does not have is null. A missing privilege is a ``PermissionError`` here, and
+        nothing is dumped until somebody reads the rows.
         """
     def dying(self) -> Dump:
         """Stream the dying list.
@@ -443,6 +459,24 @@ class Dump(Iterator[Flow]):
 
         Empty if it filters nothing. Every entry is matched again here in any case.
         """
+
+@final
+class Table:
+    """The entries that match, as columns. Made by ``Conntrack.dump_table()``.
+
+    It holds no data. Everyone who reads it (``polars.DataFrame(table)``, ``pyarrow.table(table)``,
+    DuckDB's ``from table``) starts a dump of its own, when it asks for the first rows, and gets them in
+    batches of 16,384; two readers see two tables. To keep one, keep what the reader has made.
+    """
+
+    COLUMNS: ClassVar[tuple[str, ...]]
+    """The names of all columns there are."""
+
+    @property
+    def schema(self) -> list[tuple[str, str]]:
+        """The columns, in order, with the names of their Arrow types."""
+    def __arrow_c_schema__(self) -> object: ...
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
 
 @final
 class Flow:

@@ -126,7 +126,7 @@ def test_every_keyword_makes_its_own_criterion() -> None:
 def test_stub_signature_and_error_list_the_same_keywords() -> None:
     assert tuple(ctnetlink.Criteria.__annotations__) == ctnetlink.Filter.KEYWORDS
     assert tuple(inspect.signature(ctnetlink.Filter).parameters) == ctnetlink.Filter.KEYWORDS
-    for name in ("count", "dump", "delete_matching", "zero"):
+    for name in ("count", "dump", "dump_table", "delete_matching", "zero"):
         parameters = tuple(inspect.signature(getattr(ctnetlink.Conntrack, name)).parameters)
         assert parameters[:2] == ("self", "filter")
         assert parameters[-len(ctnetlink.Filter.KEYWORDS) :] == ctnetlink.Filter.KEYWORDS, name

@@ -6,6 +6,7 @@ mod batch;
 mod call;
 mod cancel;
 mod capability;
+mod columns;
 mod deletion;
 mod desired;
 mod dump;
@@ -26,6 +27,7 @@ mod report;
 mod rules;
 mod service;
 mod stats;
+mod table;
 mod timeout;
 mod tuple;
 mod value;
@@ -81,6 +83,8 @@ mod _ctnetlink {
     use crate::service::{Endpoint, Frontend, ServiceKey, ServicePort, Unknown};
     #[pymodule_export]
     use crate::stats::{CpuStats, ExpectStats};
+    #[pymodule_export]
+    use crate::table::Table;
     #[pymodule_export]
     use crate::timeout::{TimeoutPolicy, Timeouts};
     #[pymodule_export]

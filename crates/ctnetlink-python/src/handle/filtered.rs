@@ -15,6 +15,7 @@ use crate::flow::Flow;
 use crate::options::Options;
 use crate::reconciler::Reconciler;
 use crate::report::Report;
+use crate::table::Table;
 use crate::value::{Profile, Protocol, Raised, Span};
 
 /// A callback that gets a flow.
@@ -67,6 +68,34 @@ impl Conntrack {
     ) -> PyResult<Dump> {
         let filter = filter::from_call(filter, criteria)?;
         self.detached(py, |ct| ct.dump(filter.as_ref())).map(Dump::new)
+    }
+
+    /// Return the entries that match as columns, for polars, pyarrow, pandas and DuckDB.
+    ///
+    /// ``columns`` are names of ``Table.COLUMNS``; without them those that most people want. Addresses
+    /// are text, or with ``addresses="binary"`` 16 bytes in network order, IPv4 as ``::ffff:10.0.0.1``.
+    /// What an entry does not have is null. A missing privilege is a ``PermissionError`` here, and
+    /// nothing is dumped until somebody reads the rows.
+    #[pyo3(signature = (filter=None, *, columns=None, addresses="text", **criteria), text_signature = "($self, filter=None, *, columns=None, addresses='text', family=None, protocol=None, orig_src=None, orig_dst=None, \
+            reply_src=None, reply_dst=None, orig_src_port=None, orig_dst_port=None, \
+            reply_src_port=None, reply_dst_port=None, host=None, icmp_type=None, icmp_code=None, \
+            icmp_id=None, status=None, status_unset=None, snat=None, dnat=None, nat=None, \
+            unreplied=None, mark=None, zone=None, orig_zone=None, reply_zone=None, label=None, \
+            labels=None, helper=None, tcp_state=None, sctp_state=None, timeout=None, age=None, packets=None, \
+            orig_packets=None, reply_packets=None, bytes=None, orig_bytes=None, reply_bytes=None)")]
+    fn dump_table(
+        &self,
+        py: Python<'_>,
+        filter: Option<AnyFilter>,
+        columns: Option<Vec<String>>,
+        addresses: &str,
+        criteria: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Table> {
+        let filter = filter::from_call(filter, criteria)?;
+        let table = Table::new(self.open_handle()?, filter, columns, addresses)?;
+        // A consumer would turn a refusal into an error of its own kind.
+        self.detached(py, ctnetlink::Conntrack::count)?;
+        Ok(table)
     }
 
     /// Stream the dying list.
