@@ -275,19 +275,58 @@ impl FromPyObject<'_, '_> for Protocol {
     }
 }
 
-/// Bits that are an `IntFlag` in Python. Making a member costs far more than finding one.
+/// Objects that were made before, by the value they were made of: each value has one place, and takes it
+/// from another that has the same.
+struct Kept<K, const N: usize>(Mutex<Vec<Place<K>>>);
+
+type Place<K> = Option<(K, Py<PyAny>)>;
+
+impl<K: Copy + PartialEq, const N: usize> Kept<K, N> {
+    const fn new() -> Self {
+        Kept(Mutex::new(Vec::new()))
+    }
+
+    /// The object of a value, made if it is not there. `hash` spreads values over places.
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        value: K,
+        hash: u64,
+        make: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // The upper bits of a product depend on all bits of both factors (Fibonacci hashing).
+        let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let at = usize::try_from(spread).unwrap_or(0) % N;
+        if let Some(Some((known, object))) = lock(&self.0).get(at)
+            && *known == value
+        {
+            return Ok(object.bind(py).clone());
+        }
+        // Without the lock: this runs Python code, and so can the end of what was there before.
+        let object = make()?;
+        let before = {
+            let mut places = lock(&self.0);
+            if places.is_empty() {
+                places.resize_with(N, || None);
+            }
+            places.get_mut(at).and_then(|place| place.replace((value, object.clone().unbind())))
+        };
+        drop(before);
+        Ok(object)
+    }
+}
+
+/// Bits that are an `IntFlag` in Python. Making a member costs far more than finding one; a table has a
+/// few dozen different ones.
 pub(crate) struct Flags {
     class: &'static str,
     class_object: PyOnceLock<Py<PyAny>>,
-    by_bits: Mutex<Option<HashMap<u32, Py<PyAny>>>>,
+    made: Kept<u32, 256>,
 }
-
-/// Different sets of bits that are remembered; a table has a few dozen.
-const FLAGS_KEPT: usize = 1024;
 
 impl Flags {
     const fn of(class: &'static str) -> Flags {
-        Flags { class, class_object: PyOnceLock::new(), by_bits: Mutex::new(None) }
+        Flags { class, class_object: PyOnceLock::new(), made: Kept::new() }
     }
 
     fn class<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
@@ -295,20 +334,7 @@ impl Flags {
     }
 
     fn get<'py>(&self, py: Python<'py>, bits: u32) -> PyResult<Bound<'py, PyAny>> {
-        let known = lock(&self.by_bits)
-            .as_ref()
-            .and_then(|all| all.get(&bits).map(|member| member.clone_ref(py)));
-        if let Some(member) = known {
-            return Ok(member.into_bound(py));
-        }
-        // Without the lock: this runs Python code.
-        let member = self.class(py)?.call1((bits,))?;
-        let mut all = lock(&self.by_bits);
-        let all = all.get_or_insert_default();
-        if all.len() < FLAGS_KEPT {
-            all.insert(bits, member.clone().unbind());
-        }
-        Ok(member)
+        self.made.get(py, bits, bits.into(), || self.class(py)?.call1((bits,)))
     }
 
     /// From a member, a number, a name, or several names.
@@ -414,10 +440,8 @@ pub(crate) fn seconds_since_epoch(time: SystemTime) -> Option<f64> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Address(pub(crate) IpAddr);
 
-/// How many addresses are kept, at some 150 bytes each.
-const ADDRESSES_KEPT: usize = 8192;
-
-static ADDRESSES: Mutex<Option<HashMap<IpAddr, Py<PyAny>>>> = Mutex::new(None);
+/// At some 150 bytes each.
+static ADDRESSES: Kept<IpAddr, 8192> = Kept::new();
 
 impl<'py> IntoPyObject<'py> for Address {
     type Target = PyAny;
@@ -425,24 +449,15 @@ impl<'py> IntoPyObject<'py> for Address {
     type Error = PyErr;
 
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        let known = lock(&ADDRESSES)
-            .as_ref()
-            .and_then(|all| all.get(&self.0).map(|address| address.clone_ref(py)));
-        if let Some(address) = known {
-            return Ok(address.into_bound(py));
-        }
-        // Without the lock: this runs Python code.
-        let address = self.0.into_pyobject(py)?;
-        let dropped = {
-            let mut all = lock(&ADDRESSES);
-            let all = all.get_or_insert_default();
-            let dropped =
-                if all.len() >= ADDRESSES_KEPT { std::mem::take(all) } else { HashMap::new() };
-            all.insert(self.0, address.clone().unbind());
-            dropped
+        let hash = match self.0 {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            IpAddr::V6(address) => {
+                let bits = address.to_bits();
+                u64::try_from(bits >> 64).unwrap_or(0)
+                    ^ u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0).rotate_left(17)
+            }
         };
-        drop(dropped);
-        Ok(address)
+        ADDRESSES.get(py, self.0, hash, || self.0.into_pyobject(py))
     }
 }
 
