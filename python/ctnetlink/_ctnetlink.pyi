@@ -603,7 +603,15 @@ class Tuple:
     ``zone`` is a zone that applies to this direction only.
     """
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[
+            Literal["protocol"],
+            Literal["src"],
+            Literal["dst"],
+            Literal["src_port"],
+            Literal["dst_port"],
+        ]
+    ]
     def __new__(
         cls,
         protocol: _AnyProtocol,
@@ -662,7 +670,7 @@ class Tuple:
 class Icmp:
     """ICMP and ICMPv6 fields of a tuple."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["type"], Literal["code"], Literal["id"]]]
     def __new__(cls, type: int, code: int, id: int) -> Self: ...
     @property
     def type(self) -> int:
@@ -683,7 +691,7 @@ class Icmp:
 class Counters:
     """Packets and bytes of one direction."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["packets"], Literal["bytes"]]]
     def __new__(cls, packets: int, bytes: int) -> Self: ...
     @property
     def packets(self) -> int:
@@ -701,7 +709,9 @@ class Counters:
 class SeqAdj:
     """Adjustment of TCP sequence numbers of one direction."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[Literal["correction_pos"], Literal["offset_before"], Literal["offset_after"]]
+    ]
     def __new__(cls, correction_pos: int, offset_before: int, offset_after: int) -> Self: ...
     @property
     def correction_pos(self) -> int:
@@ -722,7 +732,7 @@ class SeqAdj:
 class SynProxy:
     """State of the SYN proxy."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["isn"], Literal["its"], Literal["tsoff"]]]
     def __new__(cls, isn: int, its: int, tsoff: int) -> Self: ...
     @property
     def isn(self) -> int:
@@ -743,7 +753,15 @@ class SynProxy:
 class TcpProtocolState:
     """State of a TCP entry. ``None`` is what the kernel did not send, or what a change leaves alone."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[
+            Literal["state"],
+            Literal["wscale_orig"],
+            Literal["wscale_reply"],
+            Literal["flags_orig"],
+            Literal["flags_reply"],
+        ]
+    ]
     def __new__(
         cls,
         state: str | None = None,
@@ -777,7 +795,7 @@ class TcpProtocolState:
 class SctpProtocolState:
     """State of an SCTP entry. ``None`` is what the kernel did not send; a change needs all three."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["state"], Literal["vtag_orig"], Literal["vtag_reply"]]]
     def __new__(
         cls, state: str | None = None, vtag_orig: int | None = None, vtag_reply: int | None = None
     ) -> Self: ...
@@ -800,7 +818,7 @@ class SctpProtocolState:
 class DccpProtocolState:
     """State of a DCCP entry, in the kernel's numbers."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["state"], Literal["role"], Literal["handshake_seq"]]]
     def __new__(
         cls, state: int | None = None, role: int | None = None, handshake_seq: int | None = None
     ) -> Self: ...
@@ -910,7 +928,7 @@ class NatRange:
     range whose ends are reversed is refused when it is used.
     """
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["addresses"], Literal["ports"]]]
     def __new__(
         cls,
         addresses: tuple[AnyAddress, AnyAddress] | None = None,
@@ -1030,7 +1048,7 @@ class Batch:
 class Outcome:
     """What came of one operation of a batch."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["kind"], Literal["error"], Literal["exists"]]]
     def __new__(
         cls, kind: str, error: BaseException | None = None, exists: bool | None = None
     ) -> Self: ...
@@ -1156,7 +1174,7 @@ class Filter:
 class Stayed:
     """A part of a filter that the kernel is not asked for."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["criterion"], Literal["reason"]]]
     def __new__(cls, criterion: str, reason: str) -> Self: ...
     @property
     def criterion(self) -> str:
@@ -1174,7 +1192,17 @@ class Stayed:
 class Explanation:
     """A filter's plan in words. ``str()`` of it is for people."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[
+            Literal["filter"],
+            Literal["never"],
+            Literal["passes"],
+            Literal["stayed"],
+            Literal["flushes"],
+            Literal["not_in_kernel"],
+            Literal["text"],
+        ]
+    ]
     def __new__(
         cls,
         filter: str,
@@ -1293,7 +1321,21 @@ class Capabilities:
 class CpuStats:
     """Statistics of one CPU in one namespace. Counters that the kernel does not send are ``None``."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[
+            Literal["cpu"],
+            Literal["found"],
+            Literal["invalid"],
+            Literal["insert"],
+            Literal["insert_failed"],
+            Literal["drop"],
+            Literal["early_drop"],
+            Literal["error"],
+            Literal["search_restart"],
+            Literal["clash_resolve"],
+            Literal["chain_toolong"],
+        ]
+    ]
     def __new__(
         cls,
         cpu: int,
@@ -1351,7 +1393,9 @@ class CpuStats:
 class ExpectStats:
     """Statistics of expectations on one CPU."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[Literal["cpu"], Literal["new"], Literal["create"], Literal["delete"]]
+    ]
     def __new__(cls, cpu: int, new: int | None, create: int | None, delete: int | None) -> Self: ...
     @property
     def cpu(self) -> int:
@@ -1375,7 +1419,7 @@ class ExpectStats:
 class ExpectNat:
     """NAT of an expected connection."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["reply_direction"], Literal["to"]]]
     def __new__(cls, reply_direction: bool, to: Tuple) -> Self: ...
     @property
     def reply_direction(self) -> bool:
@@ -1393,7 +1437,20 @@ class ExpectNat:
 class Expectation:
     """An expectation in the kernel: a connection that a helper has announced."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[
+            Literal["master"],
+            Literal["tuple"],
+            Literal["mask"],
+            Literal["timeout"],
+            Literal["id"],
+            Literal["helper"],
+            Literal["flags"],
+            Literal["class_"],
+            Literal["nat"],
+            Literal["function"],
+        ]
+    ]
     def __new__(
         cls,
         master: Tuple,
@@ -1505,7 +1562,9 @@ class Timeouts:
 class TimeoutPolicy:
     """A named set of timeouts, which rules attach to connections (``ct timeout`` of nftables)."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[Literal["name"], Literal["family"], Literal["timeouts"], Literal["users"]]
+    ]
     def __new__(
         cls, name: str, family: AnyFamily | None, timeouts: Timeouts, users: int | None = None
     ) -> Self: ...
@@ -1531,7 +1590,7 @@ class TimeoutPolicy:
 class Failure:
     """Deletes that failed for the same reason."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["error"], Literal["count"]]]
     def __new__(cls, error: BaseException, count: int) -> Self: ...
     @property
     def error(self) -> BaseException:
@@ -1549,7 +1608,24 @@ class Failure:
 class DeleteReport:
     """What a delete by filter did. ``str()`` of it is for people."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[
+            Literal["filter"],
+            Literal["dry_run"],
+            Literal["pushdown"],
+            Literal["received"],
+            Literal["matched"],
+            Literal["deleted"],
+            Literal["already_gone"],
+            Literal["unknown"],
+            Literal["failed"],
+            Literal["failures"],
+            Literal["error"],
+            Literal["elapsed"],
+            Literal["succeeded"],
+            Literal["text"],
+        ]
+    ]
     def __new__(
         cls,
         filter: str,
@@ -1619,7 +1695,16 @@ class DeleteReport:
 class Deletions:
     """The result of ``delete_many``."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[
+            Literal["deleted"],
+            Literal["already_gone"],
+            Literal["unknown"],
+            Literal["failed"],
+            Literal["failures"],
+            Literal["failed_at"],
+        ]
+    ]
     def __new__(
         cls,
         deleted: int,
@@ -1657,7 +1742,7 @@ class Deletions:
 class Zeroed:
     """What ``zero`` has zeroed."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["count"], Literal["flows"], Literal["error"]]]
     def __new__(cls, count: int, flows: Sequence[Flow], error: BaseException | None) -> Self: ...
     @property
     def count(self) -> int:
@@ -1678,7 +1763,7 @@ class Zeroed:
 class Frontend:
     """Address, port and protocol that a client dials."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["address"], Literal["port"], Literal["protocol"]]]
     def __new__(cls, address: AnyAddress, port: int, protocol: _AnyProtocol) -> Self: ...
     @property
     def address(self) -> Address:
@@ -1702,7 +1787,9 @@ class Frontend:
 class Endpoint:
     """An address and port that a frontend's traffic may go to, and whether it serves."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[Literal["address"], Literal["serving"], Literal["ready"], Literal["local"]]
+    ]
     def __new__(
         cls,
         address: _AnySocket,
@@ -1739,7 +1826,9 @@ class Endpoint:
 class ServiceKey:
     """Identity of a service port: what kube-proxy calls ``ServicePortName``."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[Literal["namespace"], Literal["name"], Literal["port_name"], Literal["protocol"]]
+    ]
     def __new__(cls, namespace: str, name: str, port_name: str, protocol: _AnyProtocol) -> Self: ...
     @property
     def namespace(self) -> str:
@@ -1767,7 +1856,18 @@ class ServicePort:
     family are left out of a desired state, with a note.
     """
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[
+            Literal["key"],
+            Literal["port"],
+            Literal["node_port"],
+            Literal["cluster_ips"],
+            Literal["load_balancer_ips"],
+            Literal["external_ips"],
+            Literal["endpoints"],
+            Literal["local_traffic"],
+        ]
+    ]
     def __new__(
         cls,
         key: ServiceKey,
@@ -1824,7 +1924,9 @@ class Unknown:
     It belongs to another proxy, or is not completely known.
     """
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[Literal["namespace"], Literal["name"], Literal["services"], Literal["unreadable"]]
+    ]
     def __new__(
         cls,
         namespace: str,
@@ -1961,7 +2063,7 @@ class DesiredState:
 class Verdict:
     """What is to be done with a flow."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[Literal["kind"], Literal["reason"]]]
     def __new__(cls, kind: str, reason: str | None) -> Self: ...
     @property
     def kind(self) -> VerdictKind:
@@ -2088,7 +2190,9 @@ class Reconciler:
 class Progress:
     """The progress of a run."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[Literal["family"], Literal["pass_"], Literal["received"], Literal["stale"]]
+    ]
     def __new__(cls, family: AnyFamily, pass_: int, received: int, stale: int) -> Self: ...
     @property
     def family(self) -> Family:
@@ -2112,7 +2216,14 @@ class Progress:
 class Reasons:
     """Stale entries by reason."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[
+            Literal["backend_gone"],
+            Literal["backend_port_changed"],
+            Literal["not_translated"],
+            Literal["frontend_removed"],
+        ]
+    ]
     def __new__(
         cls,
         backend_gone: int,
@@ -2147,7 +2258,9 @@ class Reasons:
 class Removal:
     """A group of stale entries that differ in the client only."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[Literal["frontend"], Literal["backend"], Literal["reason"], Literal["count"]]
+    ]
     def __new__(cls, frontend: Frontend, backend: _AnySocket, reason: str, count: int) -> Self: ...
     @property
     def frontend(self) -> Frontend:
@@ -2171,7 +2284,9 @@ class Removal:
 class ComesBack:
     """Entries that come back after they were deleted: something else translates, or keeps sending."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[Literal["frontend"], Literal["backend"], Literal["looks"], Literal["given_up"]]
+    ]
     def __new__(
         cls, frontend: Frontend, backend: _AnySocket, looks: int, given_up: bool
     ) -> Self: ...
@@ -2197,7 +2312,27 @@ class ComesBack:
 class FamilyReport:
     """One family's part of a report."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[
+            Literal["family"],
+            Literal["received"],
+            Literal["stale"],
+            Literal["other_zones"],
+            Literal["suspect"],
+            Literal["quarantined"],
+            Literal["given_up"],
+            Literal["deleted"],
+            Literal["already_gone"],
+            Literal["unknown"],
+            Literal["failed"],
+            Literal["failures"],
+            Literal["passes"],
+            Literal["pushdown"],
+            Literal["reasons"],
+            Literal["removals"],
+            Literal["error"],
+        ]
+    ]
     def __new__(
         cls,
         family: AnyFamily,
@@ -2279,7 +2414,23 @@ class FamilyReport:
 class Report:
     """What a reconciliation found and did. ``str()`` of it is for people."""
 
-    __match_args__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[
+        tuple[
+            Literal["profile"],
+            Literal["dry_run"],
+            Literal["nothing_changed"],
+            Literal["postponed"],
+            Literal["in_grace"],
+            Literal["node_ports_judged"],
+            Literal["unknown_services"],
+            Literal["in_quarantine"],
+            Literal["comes_back"],
+            Literal["families"],
+            Literal["elapsed"],
+            Literal["succeeded"],
+            Literal["text"],
+        ]
+    ]
     def __new__(
         cls,
         profile: _AnyProfile,

@@ -73,8 +73,8 @@ def test_polars_pyarrow_pandas_and_duckdb(ct: Conntrack) -> None:
     assert isinstance(pyarrow.table(table).to_pandas(), pandas.DataFrame)
     query = "select protocol, count(*), max(mark) from table group by all"
     # DuckDB asks for a stream several times, and reads one.
-    found = duckdb.sql(query.replace("table", "source"), connection=connection(table)).fetchall()
-    assert found == [("udp", 20_000, 19_999)]
+    found = connection(table).execute(query.replace("table", "source"))
+    assert found.fetchall() == [("udp", 20_000, 19_999)]
     batches = [batch.num_rows for batch in pyarrow.RecordBatchReader.from_stream(table)]
     assert batches == [16_384, 20_000 - 16_384]
 
