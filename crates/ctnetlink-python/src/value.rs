@@ -99,6 +99,21 @@ impl Members {
     }
 }
 
+/// A reference becomes what its value becomes, which the fields of records need.
+macro_rules! by_reference {
+    ($name:ident) => {
+        impl<'py> IntoPyObject<'py> for &$name {
+            type Target = PyAny;
+            type Output = Bound<'py, PyAny>;
+            type Error = PyErr;
+
+            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+                (*self).into_pyobject(py)
+            }
+        }
+    };
+}
+
 /// A Rust enumeration, or a type of texts, that is an enumeration of texts in Python: what is printed
 /// there is parsed here.
 macro_rules! enumeration {
@@ -118,15 +133,7 @@ macro_rules! enumeration {
             }
         }
 
-        impl<'py> IntoPyObject<'py> for &$name {
-            type Target = PyAny;
-            type Output = Bound<'py, PyAny>;
-            type Error = PyErr;
-
-            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-                (*self).into_pyobject(py)
-            }
-        }
+        by_reference!($name);
 
         impl FromPyObject<'_, '_> for $name {
             type Error = PyErr;
@@ -207,15 +214,7 @@ impl<'py> IntoPyObject<'py> for Family {
     }
 }
 
-impl<'py> IntoPyObject<'py> for &Family {
-    type Target = PyAny;
-    type Output = Bound<'py, PyAny>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        (*self).into_pyobject(py)
-    }
-}
+by_reference!(Family);
 
 impl FromPyObject<'_, '_> for Family {
     type Error = PyErr;
@@ -257,15 +256,7 @@ impl<'py> IntoPyObject<'py> for Protocol {
     }
 }
 
-impl<'py> IntoPyObject<'py> for &Protocol {
-    type Target = PyAny;
-    type Output = Bound<'py, PyAny>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        (*self).into_pyobject(py)
-    }
-}
+by_reference!(Protocol);
 
 impl FromPyObject<'_, '_> for Protocol {
     type Error = PyErr;
@@ -384,15 +375,7 @@ macro_rules! flags {
             }
         }
 
-        impl<'py> IntoPyObject<'py> for &$name {
-            type Target = PyAny;
-            type Output = Bound<'py, PyAny>;
-            type Error = PyErr;
-
-            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-                (*self).into_pyobject(py)
-            }
-        }
+        by_reference!($name);
 
         impl FromPyObject<'_, '_> for $name {
             type Error = PyErr;
@@ -461,15 +444,7 @@ impl<'py> IntoPyObject<'py> for Address {
     }
 }
 
-impl<'py> IntoPyObject<'py> for &Address {
-    type Target = PyAny;
-    type Output = Bound<'py, PyAny>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        (*self).into_pyobject(py)
-    }
-}
+by_reference!(Address);
 
 impl FromPyObject<'_, '_> for Address {
     type Error = PyErr;
