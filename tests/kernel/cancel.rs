@@ -7,7 +7,7 @@ use ctnetlink::{
 };
 use ctnetlink_testbed::fill::fill;
 use ctnetlink_testbed::netns::in_netns;
-use ctnetlink_tests::{flows, udp};
+use ctnetlink_tests::{flows, udp, with_failing_call};
 
 /// 1,000 entries toward a backend that is not in the desired state.
 fn table() -> DesiredState {
@@ -56,6 +56,22 @@ fn a_cancelled_handle_does_nothing_long() {
         // Short ones work, and so does the handle itself.
         assert_eq!(cancelled.count().unwrap(), 1000);
         assert_eq!(flows(&ct, None).len(), 1000);
+    });
+}
+
+/// Above all no dump that zeroes: what the kernel has zeroed and nobody reads is lost.
+#[test]
+fn a_cancelled_handle_sends_no_dump() {
+    in_netns(|| {
+        let canceller = Canceller::new();
+        let ct = Conntrack::open().unwrap().cancelled_by(&canceller);
+        canceller.cancel();
+        with_failing_call(libc::SYS_sendto, libc::EIO, || {
+            for started in [ct.dump(None), ct.dump_and_zero(), ct.dying()] {
+                let error = started.unwrap_err();
+                assert!(error.is_cancelled(), "{error}");
+            }
+        });
     });
 }
 

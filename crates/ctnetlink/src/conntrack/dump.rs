@@ -280,6 +280,8 @@ impl Dump {
     fn send_next(&mut self) -> Result<()> {
         match self.passes.get(self.started) {
             Some(source) => {
+                // A request that zeroes has done so even if nobody reads the answer.
+                self.cancellers.check(Operation::Dump)?;
                 self.started += 1;
                 self.sequence = self.sequence.wrapping_add(1).max(1);
                 let request = match source {
