@@ -49,7 +49,7 @@ impl Conntrack {
             if batch.is_full() || flows.peek().is_none() {
                 let mut at = positions.drain(..);
                 let nothing_yet = judged == 0;
-                let executed = self.check_cancelled(Operation::Delete).and_then(|()| {
+                let executed = self.cancellers.check(Operation::Delete).and_then(|()| {
                     self.execute_each(&mut batch, |outcome| {
                         judged = add(at.next().unwrap_or_default(), outcome);
                     })

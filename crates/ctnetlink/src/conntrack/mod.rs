@@ -183,10 +183,6 @@ impl Conntrack {
         self.cancellers.is_cancelled()
     }
 
-    fn check_cancelled(&self, operation: Operation) -> Result<()> {
-        self.cancellers.check(operation)
-    }
-
     /// How many entries the namespace has. This includes dying entries, and expired entries that
     /// have not been reaped yet, so it can be more than a dump shows.
     ///
@@ -253,7 +249,7 @@ impl Conntrack {
     fn find_capabilities(&self, deadline: Option<Instant>) -> Result<Capabilities> {
         // The slow part first, without holding the command socket.
         let trial = probe::try_out(deadline, &|| self.is_cancelled());
-        self.check_cancelled(Operation::Probe)?;
+        self.cancellers.check(Operation::Probe)?;
         let mut found = {
             let mut command = self.command()?;
             let totals = stats::totals(&mut command)?;
@@ -307,6 +303,8 @@ impl Conntrack {
     /// [`is_permission_denied`](Error::is_permission_denied),
     /// [`is_not_supported`](Error::is_not_supported), or an invalid filter.
     pub fn dump<'f>(&self, filter: impl Into<Option<&'f Filter>>) -> Result<Dump> {
+        // Before a plan, which can take a proof.
+        self.cancellers.check(Operation::Dump)?;
         let filter = filter.into();
         let plan = filter.map_or_else(|| Ok(DumpPlan::everything()), |f| self.proofs.plan(f))?;
         let started = Dump::start(self.namespace.socket()?, self.cancellers.clone(), filter, plan);
@@ -448,12 +446,13 @@ impl Conntrack {
     /// Only if nothing could be done at all, for instance without privilege.
     pub fn execute(&self, batch: &mut Batch) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(batch.len());
-        let check = || self.check_cancelled(Operation::Batch);
+        let check = || self.cancellers.check(Operation::Batch);
         self.ask(|command| batch.execute(command, check, |outcome| outcomes.push(outcome)))?;
         Ok(outcomes)
     }
 
-    /// [`execute`](Conntrack::execute) of entries that were judged already, also if cancelled.
+    /// Like [`execute`](Conntrack::execute), but for entries that are already judged, so that a
+    /// canceller does not stop it.
     pub(crate) fn execute_each(&self, batch: &mut Batch, each: impl FnMut(Outcome)) -> Result<()> {
         self.ask(|command| batch.execute(command, || Ok(()), each))
     }

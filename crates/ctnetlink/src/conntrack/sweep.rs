@@ -3,7 +3,7 @@
 use super::Conntrack;
 use super::batch::{Batch, Outcome};
 use super::dump::{Dump, Step};
-use crate::error::{Error, Operation, Result};
+use crate::error::Result;
 use crate::model::flow::FlowRef;
 
 /// The caller's part of a sweep: judges each entry, and receives the outcome of each delete.
@@ -13,11 +13,6 @@ pub(crate) trait Sweeper {
 
     /// How many entries the dump has brought so far, matching or not.
     fn received(&mut self, entries: u64);
-
-    /// Whether to end the walk here. Entries judged so far are still dealt with.
-    fn is_cancelled(&self) -> bool {
-        false
-    }
 
     /// Receives the outcome of the delete of one entry.
     fn deleted(&mut self, outcome: Outcome);
@@ -67,9 +62,6 @@ fn stream(
         sweeper.received(dump.received());
         if !more? {
             return Ok(());
-        }
-        if sweeper.is_cancelled() {
-            return Err(Error::Cancelled { operation: Operation::Dump });
         }
         if batch.is_full() {
             execute(ct, batch, sweeper)?;

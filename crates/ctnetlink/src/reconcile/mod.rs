@@ -321,13 +321,13 @@ impl Reconciler {
         evidence.begin(self.memory.history.previous(), desired);
         let mut families = Family::ALL.map(FamilyReport::new);
         let delay = self.memory.schedule.recheck_delay;
+        let ct = ct.cancelled_by(&self.canceller);
         let pass = Pass {
-            ct,
+            ct: &ct,
             rules: &plan.rules,
             desired,
             delete: !self.dry_run,
             suspicion: delay,
-            canceller: &self.canceller,
             progress: &self.progress,
         };
         let mut removed_at = BTreeSet::new();
@@ -365,7 +365,7 @@ impl Reconciler {
         if let (Some(delay), false, true, false, false) =
             (delay, self.deferred, plan.work.is_fresh(), recheck.is_nothing(), failed)
         {
-            wait(delay, || self.canceller.is_cancelled() || ct.is_cancelled());
+            wait(delay, || ct.is_cancelled());
             let again = Instant::now();
             rechecked = Some(look(&recheck, &mut families, self.dry_run));
             took += again.elapsed();

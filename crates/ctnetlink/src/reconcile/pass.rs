@@ -13,9 +13,8 @@ use super::rules::cover::Cover;
 use super::rules::{Judgement, Reason, Rules};
 use crate::conntrack::Conntrack;
 use crate::conntrack::batch::Outcome;
-use crate::conntrack::cancel::Canceller;
 use crate::conntrack::sweep::{Sweeper, sweep};
-use crate::error::{Error, Operation};
+use crate::error::Error;
 use crate::filter::Filter;
 use crate::model::flow::FlowRef;
 
@@ -34,7 +33,6 @@ pub(super) struct Pass<'a> {
     pub(super) delete: bool,
     /// How long an entry has to have been suspect before it is deleted.
     pub(super) suspicion: Option<Duration>,
-    pub(super) canceller: &'a Canceller,
     pub(super) progress: &'a Mutex<Option<Box<ProgressCallback>>>,
 }
 
@@ -166,9 +164,6 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn once(&mut self, filter: &Filter) -> Result<(), Error> {
-        if self.pass.canceller.is_cancelled() {
-            return Err(Error::Cancelled { operation: Operation::Dump });
-        }
         let dump = self.pass.ct.dump(filter)?;
         self.report.begun = true;
         if self.report.passes == 1 {
@@ -229,10 +224,6 @@ impl Sweeper for Walk<'_> {
             self.next_call = self.report.received + PROGRESS_INTERVAL;
             self.pass.tell(self.report);
         }
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.pass.canceller.is_cancelled()
     }
 
     fn deleted(&mut self, outcome: Outcome) {

@@ -64,7 +64,7 @@ impl<T> PerProcess<T> {
         }
     }
 
-    /// Locks the value of the current process, and makes it first if there is none yet.
+    /// Locks the value of the current process. If it does not exist yet, it is made first.
     ///
     /// The parent's value is not touched. If another thread of the parent held its lock at the moment
     /// of the fork, nobody in the child will ever release it.
