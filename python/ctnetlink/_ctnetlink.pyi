@@ -250,7 +250,7 @@ class Conntrack:
         read are lost.
         """
     def get(self, key: Key) -> Flow:
-        """Fetch one entry. ``FileNotFoundError`` if there is none."""
+        """Fetch one entry. ``FileNotFoundError`` if it does not exist."""
     def get_and_zero(self, key: Key) -> Flow:
         """Fetch one entry and zero its counters in one step, so that no packet goes uncounted in between."""
     def create(self, entry: NewEntry) -> None:
@@ -258,7 +258,7 @@ class Conntrack:
     def create_or_update(self, entry: NewEntry) -> None:
         """Create an entry, or update the one that has its original tuple (and keeps its own reply tuple)."""
     def update(self, key: Key, change: Change) -> None:
-        """Change an entry. ``FileNotFoundError`` if there is none.
+        """Change an entry. ``FileNotFoundError`` if it does not exist.
 
         The entry is fetched, compared with the key, and then named by its own reply tuple and zone; the
         kernel does not compare the id in an update.
@@ -271,7 +271,7 @@ class Conntrack:
     def delete_key(self, key: Key) -> None:
         """Delete the entry that has this key now, which may not be the one you have seen.
 
-        ``FileNotFoundError`` if there is none, even if only the id differs from the key's.
+        ``FileNotFoundError`` if it does not exist, or if its id is not the one in the key.
         """
     def delete_many(self, flows: Iterable[Flow]) -> Deletions:
         """Delete many entries, each as ``delete`` does; one failure does not stop the rest."""
@@ -335,13 +335,13 @@ class Conntrack:
     def expectations_of(self, master: Key) -> list[Expectation]:
         """Return the expectations of one entry."""
     def expectation(self, key: ExpectKey) -> Expectation:
-        """Fetch one expectation. ``FileNotFoundError`` if there is none."""
+        """Fetch one expectation. ``FileNotFoundError`` if it does not exist."""
     def create_expectation(self, new: NewExpectation) -> None:
         """Create an expectation. ``FileExistsError`` if there is one like it."""
     def create_or_update_expectation(self, new: NewExpectation) -> None:
         """Create an expectation, or update the timeout of the one that exists."""
     def delete_expectation(self, key: ExpectKey) -> None:
-        """Delete one expectation. ``FileNotFoundError`` if there is none."""
+        """Delete one expectation. ``FileNotFoundError`` if it does not exist."""
     def delete_expectations_of_helper(self, helper: str) -> None:
         """Delete the expectations that belong to a helper."""
     def flush_expectations(self) -> None:
@@ -351,7 +351,7 @@ class Conntrack:
     def timeout_policies(self) -> list[TimeoutPolicy]:
         """Return all timeout policies."""
     def timeout_policy(self, name: str) -> TimeoutPolicy:
-        """Fetch one timeout policy by name. ``FileNotFoundError`` if there is none."""
+        """Fetch one timeout policy by name. ``FileNotFoundError`` if it does not exist."""
     def create_timeout_policy(self, policy: TimeoutPolicy) -> None:
         """Create a timeout policy. ``FileExistsError`` if there is one of this name."""
     def replace_timeout_policy(self, policy: TimeoutPolicy) -> None:
@@ -848,7 +848,7 @@ class LabelMap:
         A line that is neither that nor a comment is a ``ValueError``.
         """
     def bit(self, name: str) -> int | None:
-        """Return the number of the bit with this name; ``None`` if there is none."""
+        """Return the number of the bit with this name; ``None`` if no bit has it."""
     def name(self, bit: int) -> str | None:
         """Return the name of a bit; ``None`` if it has none."""
     def names(self, labels: Sequence[int]) -> list[str]:

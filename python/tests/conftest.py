@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ctnetlink import Batch, Conntrack, NewEntry, Tuple
+
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 
@@ -65,3 +67,22 @@ def insert() -> Insert:
         subprocess.run([*command, *options], check=True, capture_output=True)
 
     return insert
+
+
+Fill = Callable[[Conntrack, int], None]
+
+
+@pytest.fixture
+def fill() -> Fill:
+    """Make many entries, numbered by their marks, toward a backend that does not serve."""
+
+    def fill(ct: Conntrack, entries: int) -> None:
+        batch = Batch()
+        for n in range(entries):
+            client = f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"
+            orig = Tuple("udp", client, "10.96.0.10", 1000, 53)
+            reply = Tuple("udp", "10.244.9.9", client, 53, 1000)
+            batch.create(NewEntry(orig, 600, reply=reply, mark=n))
+        assert all(outcome.is_done for outcome in ct.execute(batch))
+
+    return fill

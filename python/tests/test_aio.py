@@ -2,23 +2,17 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import pytest
 
 import ctnetlink
-from ctnetlink import Batch, Conntrack, DesiredState, NewEntry, Tuple, aio
+from ctnetlink import Conntrack, DesiredState, aio
+
+Fill = Callable[[Conntrack, int], None]
 
 
-def fill(ct: Conntrack, entries: int) -> None:
-    """Make entries."""
-    batch = Batch()
-    for n in range(entries):
-        client = f"10.1.{n >> 8}.{n & 255}"
-        batch.create(NewEntry(Tuple("udp", client, "10.96.0.10", 1000, 53), 600, mark=n))
-    assert all(outcome.is_done for outcome in ct.execute(batch))
-
-
-def test_the_loop_runs_while_the_kernel_is_read() -> None:
+def test_the_loop_runs_while_the_kernel_is_read(fill: Fill) -> None:
     async def main() -> tuple[int, list[int | None], int]:
         ticks = 0
 
@@ -41,7 +35,7 @@ def test_the_loop_runs_while_the_kernel_is_read() -> None:
     assert ticks > 0
 
 
-def test_a_cancelled_task_ends_its_call() -> None:
+def test_a_cancelled_task_ends_its_call(fill: Fill) -> None:
     desired = DesiredState.from_frontends({("udp", "10.96.0.10", 53): []})
     ended: list[ctnetlink.Report] = []
 
@@ -62,7 +56,7 @@ def test_a_cancelled_task_ends_its_call() -> None:
     assert isinstance(ended[0].families[0].error, ctnetlink.Cancelled)
 
 
-def test_a_dump_ends_with_its_loop() -> None:
+def test_a_dump_ends_with_its_loop(fill: Fill) -> None:
     async def main() -> int:
         with Conntrack() as ct:
             fill(ct, 5_000)

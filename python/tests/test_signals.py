@@ -9,24 +9,15 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import ctnetlink
-from ctnetlink import Batch, Conntrack, DesiredState, NewEntry, Tuple
+from ctnetlink import Conntrack, DesiredState
+
+Fill = Callable[[Conntrack, int], None]
 
 ENTRIES = 100_000
 
 #: A call that goes on for so long was not ended by the signal. What is wanted is 50 ms;
 #: the test prints what it saw, and does not fail on a busy machine.
 TOO_LONG = 0.5
-
-
-def fill(ct: Conntrack, entries: int) -> None:
-    """Make entries toward a backend that does not serve."""
-    batch = Batch()
-    for n in range(entries):
-        client = f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"
-        orig = Tuple("udp", client, "10.96.0.10", 1000, 53)
-        reply = Tuple("udp", "10.244.9.9", client, 53, 1000)
-        batch.create(NewEntry(orig, 600, reply=reply))
-    assert all(outcome.is_done for outcome in ct.execute(batch))
 
 
 def interrupted(operation: Callable[[], object], after: float) -> float | None:
@@ -62,7 +53,7 @@ def default_handler() -> Iterator[None]:
 
 
 def test_a_signal_ends_every_call(
-    default_handler: None, capsys: pytest.CaptureFixture[str]
+    default_handler: None, capsys: pytest.CaptureFixture[str], fill: Fill
 ) -> None:
     desired = DesiredState.from_frontends({("udp", "10.96.0.10", 53): [("10.244.1.5", 53)]})
     with Conntrack() as ct:
@@ -105,7 +96,7 @@ def test_a_signal_ends_every_call(
         assert 0 < left, "the deletes were ended, too"
 
 
-def test_an_exception_of_a_handler_ends_a_call() -> None:
+def test_an_exception_of_a_handler_ends_a_call(fill: Fill) -> None:
     class Stop(Exception):
         pass
 
@@ -126,7 +117,7 @@ def test_an_exception_of_a_handler_ends_a_call() -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-def test_other_threads_are_not_interrupted(default_handler: None) -> None:
+def test_other_threads_are_not_interrupted(default_handler: None, fill: Fill) -> None:
     """A signal is handled in the main thread; a call in another one goes on."""
     with Conntrack() as ct:
         fill(ct, 20_000)

@@ -152,7 +152,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// Columns by name; those of the default if none are named. A name that is none is returned.
+    /// Columns by name; those of the default if none are named. The error is the first name that no column has.
     pub(crate) fn named(
         wanted: Option<Vec<String>>,
         addresses: Addresses,

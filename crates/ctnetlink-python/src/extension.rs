@@ -200,7 +200,7 @@ impl LabelMap {
         ctnetlink::LabelMap::parse(text).map(LabelMap).map_err(raise)
     }
 
-    /// Return the number of the bit with this name; ``None`` if there is none.
+    /// Return the number of the bit with this name; ``None`` if no bit has it.
     fn bit(&self, name: &str) -> Option<u8> {
         self.0.bit(name)
     }

@@ -15,7 +15,7 @@ use crate::value::{Family, Span};
 
 type Value<'a, 'py> = &'a Bound<'py, PyAny>;
 
-/// The conjunction of all keywords that are not `None`; `None` if there is none.
+/// The conjunction of all keywords that are not `None`; `None` if all of them are.
 pub(crate) fn conjunction(criteria: Option<&Bound<'_, PyDict>>) -> PyResult<Option<Filter>> {
     let mut all: Option<Filter> = None;
     for (key, value) in criteria.into_iter().flatten() {
@@ -135,19 +135,9 @@ fn nearest(key: &str) -> Option<&'static str> {
         words.sort_unstable();
         words
     };
-    names().find(|name| words(name) == words(key) || is_one_edit_from(name, key))
-}
-
-/// Whether one text becomes the other if one character is added, removed or replaced.
-fn is_one_edit_from(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
-    if short.len() < 3 || long.len() - short.len() > 1 {
-        return false;
-    }
-    let same = short.iter().zip(long).take_while(|(a, b)| a == b).count();
-    let rest = &short[(same + usize::from(short.len() == long.len())).min(short.len())..];
-    rest == &long[(same + 1).min(long.len())..]
+    let is_near =
+        |name: &str| key.len().min(name.len()) >= 3 && strsim::levenshtein(name, key) <= 1;
+    names().find(|name| words(name) == words(key) || is_near(name))
 }
 
 /// The error for a value of the wrong type.

@@ -57,7 +57,7 @@ impl From<NatRange> for ctnetlink::NatRange {
 }
 
 /// Defines how one keyword goes into a change, or into a new entry, which have the same setters.
-/// `None` if it is none of a change.
+/// `None` if a change has no such keyword.
 macro_rules! putter {
     ($name:ident, $target:ty) => {
         fn $name(

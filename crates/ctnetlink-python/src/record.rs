@@ -1,7 +1,7 @@
 //! What classes of values have in common: `record!`, copies and pickles.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 /// A class of plain values: frozen, equal by value, and made of all its fields, so that it can be
 /// matched, copied and pickled. The first brackets have `hash` if it can be a key, the second the
@@ -42,18 +42,12 @@ macro_rules! record {
                 $crate::record::reduce(slf.as_any(), &[$(stringify!($field)),*])
             }
 
-            fn __copy__(slf: Py<Self>) -> Py<Self> {
-                slf
-            }
-
-            fn __deepcopy__(slf: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
-                slf
-            }
-
             fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
                 $crate::record::show(slf.as_any(), &[$(stringify!($field)),*])
             }
         }
+
+        $crate::record::copies!($name);
     };
 }
 pub(crate) use record;
@@ -121,15 +115,13 @@ impl Made {
                 continue;
             }
             // An iterator can be read once only.
-            let once = value.hasattr("__next__")?;
-            all.set_item(
-                name,
-                if once {
-                    value.try_iter()?.collect::<PyResult<Vec<_>>>()?.into_pyobject(py)?.into_any()
-                } else {
-                    value
-                },
-            )?;
+            let value = match value.hasattr("__next__")? {
+                true => {
+                    PyList::new(py, value.try_iter()?.collect::<PyResult<Vec<_>>>()?)?.into_any()
+                }
+                false => value,
+            };
+            all.set_item(name, value)?;
         }
         Ok(Made(all.unbind()))
     }

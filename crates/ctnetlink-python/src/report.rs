@@ -28,7 +28,7 @@ impl Reasons {
     /// The sum of all.
     #[getter]
     fn total(&self) -> u64 {
-        self.backend_gone + self.backend_port_changed + self.not_translated + self.frontend_removed
+        self.items().iter().map(|(_, count)| count).sum()
     }
 
     /// Return each reason with its count.

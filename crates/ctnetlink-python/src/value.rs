@@ -17,6 +17,32 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How a value becomes a Python object; a reference becomes the same, which the fields of records need.
+macro_rules! into_python {
+    ($name:ident, |$value:ident, $py:ident| $make:expr) => {
+        impl<'py> IntoPyObject<'py> for &$name {
+            type Target = PyAny;
+            type Output = Bound<'py, PyAny>;
+            type Error = PyErr;
+
+            fn into_pyobject(self, $py: Python<'py>) -> PyResult<Self::Output> {
+                let $value = self;
+                $make
+            }
+        }
+
+        impl<'py> IntoPyObject<'py> for $name {
+            type Target = PyAny;
+            type Output = Bound<'py, PyAny>;
+            type Error = PyErr;
+
+            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+                (&self).into_pyobject(py)
+            }
+        }
+    };
+}
+
 /// An error as an exception that is not raised.
 pub(crate) struct Raised(Py<PyBaseException>);
 
@@ -43,25 +69,7 @@ impl PartialEq for Raised {
     }
 }
 
-impl<'py> IntoPyObject<'py> for Raised {
-    type Target = PyBaseException;
-    type Output = Bound<'py, PyBaseException>;
-    type Error = std::convert::Infallible;
-
-    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
-        Ok(self.0.into_bound(py))
-    }
-}
-
-impl<'py> IntoPyObject<'py> for &Raised {
-    type Target = PyBaseException;
-    type Output = Bound<'py, PyBaseException>;
-    type Error = std::convert::Infallible;
-
-    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
-        Ok(self.0.bind(py).clone())
-    }
-}
+into_python!(Raised, |value, py| Ok(value.0.bind(py).clone().into_any()));
 
 impl FromPyObject<'_, '_> for Raised {
     type Error = PyErr;
@@ -83,7 +91,7 @@ impl Members {
         Members { class, by_text: PyOnceLock::new() }
     }
 
-    pub(crate) fn get(&self, py: Python<'_>, text: &str) -> PyResult<Py<PyAny>> {
+    pub(crate) fn get<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
         let by_text = self.by_text.get_or_try_init(py, || {
             let class = py.import("ctnetlink._enums")?.getattr(self.class)?;
             let member = |member: PyResult<Bound<'_, PyAny>>| {
@@ -93,47 +101,22 @@ impl Members {
             class.try_iter()?.map(member).collect::<PyResult<HashMap<_, _>>>()
         })?;
         match by_text.get(text) {
-            Some(member) => Ok(member.clone_ref(py)),
-            None => Ok(text.into_pyobject(py)?.into_any().unbind()),
+            Some(member) => Ok(member.bind(py).clone()),
+            None => Ok(text.into_pyobject(py)?.into_any()),
         }
     }
 }
 
-/// A reference becomes what its value becomes, which the fields of records need.
-macro_rules! by_reference {
-    ($name:ident) => {
-        impl<'py> IntoPyObject<'py> for &$name {
-            type Target = PyAny;
-            type Output = Bound<'py, PyAny>;
-            type Error = PyErr;
-
-            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-                (*self).into_pyobject(py)
-            }
-        }
-    };
-}
-
-/// A Rust enumeration, or a type of texts, that is an enumeration of texts in Python: what is printed
-/// there is parsed here.
+/// A Rust enumeration that is an enumeration of texts in Python: what is printed there is parsed here.
 macro_rules! enumeration {
-    ($name:ident = $rust:ty, $class:literal, $text:expr) => {
+    ($name:ident) => {
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-        pub(crate) struct $name(pub(crate) $rust);
+        pub(crate) struct $name(pub(crate) ctnetlink::$name);
 
-        impl<'py> IntoPyObject<'py> for $name {
-            type Target = PyAny;
-            type Output = Bound<'py, PyAny>;
-            type Error = PyErr;
-
-            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-                static MEMBERS: Members = Members::of($class);
-                let text: fn($rust) -> String = $text;
-                Ok(MEMBERS.get(py, &text(self.0))?.into_bound(py))
-            }
-        }
-
-        by_reference!($name);
+        into_python!($name, |value, py| {
+            static MEMBERS: Members = Members::of(stringify!($name));
+            MEMBERS.get(py, &value.0.to_string())
+        });
 
         impl FromPyObject<'_, '_> for $name {
             type Error = PyErr;
@@ -153,26 +136,10 @@ macro_rules! texts {
         #[derive(Clone, PartialEq, Eq, Hash)]
         pub(crate) struct $name(pub(crate) String);
 
-        impl<'py> IntoPyObject<'py> for &$name {
-            type Target = PyAny;
-            type Output = Bound<'py, PyAny>;
-            type Error = PyErr;
-
-            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-                static MEMBERS: Members = Members::of($class);
-                Ok(MEMBERS.get(py, &self.0)?.into_bound(py))
-            }
-        }
-
-        impl<'py> IntoPyObject<'py> for $name {
-            type Target = PyAny;
-            type Output = Bound<'py, PyAny>;
-            type Error = PyErr;
-
-            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-                (&self).into_pyobject(py)
-            }
-        }
+        into_python!($name, |value, py| {
+            static MEMBERS: Members = Members::of($class);
+            MEMBERS.get(py, &value.0)
+        });
 
         impl FromPyObject<'_, '_> for $name {
             type Error = PyErr;
@@ -190,31 +157,18 @@ texts!(Criterion, "KernelCriterion");
 texts!(OutcomeKind, "OutcomeKind");
 texts!(VerdictKind, "VerdictKind");
 
-enumeration!(TcpState = ctnetlink::TcpState, "TcpState", |state| state.to_string());
-enumeration!(SctpState = ctnetlink::SctpState, "SctpState", |state| state.to_string());
-enumeration!(Profile = ctnetlink::Profile, "Profile", |profile| profile.to_string());
+enumeration!(TcpState);
+enumeration!(SctpState);
+enumeration!(Profile);
 
 /// `ipv4` or `ipv6`; also taken are `socket.AF_INET` and `socket.AF_INET6`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Family(pub(crate) ctnetlink::Family);
 
-static FAMILIES: Members = Members::of("Family");
-
-impl<'py> IntoPyObject<'py> for Family {
-    type Target = PyAny;
-    type Output = Bound<'py, PyAny>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        let text = match self.0 {
-            ctnetlink::Family::Ipv4 => "ipv4",
-            ctnetlink::Family::Ipv6 => "ipv6",
-        };
-        Ok(FAMILIES.get(py, text)?.into_bound(py))
-    }
-}
-
-by_reference!(Family);
+into_python!(Family, |value, py| {
+    static MEMBERS: Members = Members::of("Family");
+    MEMBERS.get(py, &value.0.to_string())
+});
 
 impl FromPyObject<'_, '_> for Family {
     type Error = PyErr;
@@ -238,25 +192,17 @@ impl FromPyObject<'_, '_> for Family {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Protocol(pub(crate) ctnetlink::Protocol);
 
-impl<'py> IntoPyObject<'py> for Protocol {
-    type Target = PyAny;
-    type Output = Bound<'py, PyAny>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        use ctnetlink::Protocol as P;
-        let name = match self.0 {
-            P::UDP => pyo3::intern!(py, "udp"),
-            P::TCP => pyo3::intern!(py, "tcp"),
-            P::ICMP => pyo3::intern!(py, "icmp"),
-            P::ICMPV6 => pyo3::intern!(py, "icmpv6"),
-            other => return Ok(other.to_string().into_pyobject(py)?.into_any()),
-        };
-        Ok(name.clone().into_any())
-    }
-}
-
-by_reference!(Protocol);
+into_python!(Protocol, |value, py| {
+    use ctnetlink::Protocol as P;
+    let name = match value.0 {
+        P::UDP => pyo3::intern!(py, "udp"),
+        P::TCP => pyo3::intern!(py, "tcp"),
+        P::ICMP => pyo3::intern!(py, "icmp"),
+        P::ICMPV6 => pyo3::intern!(py, "icmpv6"),
+        other => return Ok(other.to_string().into_pyobject(py)?.into_any()),
+    };
+    Ok(name.clone().into_any())
+});
 
 impl FromPyObject<'_, '_> for Protocol {
     type Error = PyErr;
@@ -333,22 +279,27 @@ impl Flags {
         if crate::keyword::is_integer(value) {
             return crate::keyword::integer(value, u32::MAX);
         }
-        let class = self.class(value.py())?;
+        let members = self.class(value.py())?.getattr("__members__")?;
+        let names = |keys: &Bound<'_, PyAny>| -> PyResult<String> {
+            Ok(keys
+                .try_iter()?
+                .collect::<PyResult<Vec<_>>>()?
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "))
+        };
         let mut bits = 0;
         for name in crate::keyword::members(value)? {
             let Ok(name) = name.extract::<String>() else {
                 return Err(crate::keyword::instead("status bits: a number or names", &name));
             };
             for name in name.split('|').map(str::trim) {
-                let member = class.getattr("__members__")?.get_item(name).map_err(|_| {
-                    let known = class.getattr("__members__").and_then(|m| m.call_method0("keys"));
-                    let known =
-                        known.and_then(|keys| keys.try_iter()?.collect::<PyResult<Vec<_>>>());
-                    let known: Vec<_> =
-                        known.unwrap_or_default().iter().map(ToString::to_string).collect();
+                let member = members.get_item(name).map_err(|_| {
+                    let known = members.call_method0("keys").and_then(|keys| names(&keys));
                     PyValueError::new_err(format!(
                         "unknown name {name:?}: expected one of {}",
-                        known.join(", ")
+                        known.unwrap_or_default()
                     ))
                 })?;
                 bits |= member.extract::<u32>()?;
@@ -365,17 +316,7 @@ macro_rules! flags {
 
         static $static: Flags = Flags::of(stringify!($name));
 
-        impl<'py> IntoPyObject<'py> for $name {
-            type Target = PyAny;
-            type Output = Bound<'py, PyAny>;
-            type Error = PyErr;
-
-            fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-                $static.get(py, self.0.bits())
-            }
-        }
-
-        by_reference!($name);
+        into_python!($name, |value, py| $static.get(py, value.0.bits()));
 
         impl FromPyObject<'_, '_> for $name {
             type Error = PyErr;
@@ -426,25 +367,17 @@ pub(crate) struct Address(pub(crate) IpAddr);
 /// At some 150 bytes each.
 static ADDRESSES: Kept<IpAddr, 8192> = Kept::new();
 
-impl<'py> IntoPyObject<'py> for Address {
-    type Target = PyAny;
-    type Output = Bound<'py, PyAny>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        let hash = match self.0 {
-            IpAddr::V4(address) => u64::from(address.to_bits()),
-            IpAddr::V6(address) => {
-                let bits = address.to_bits();
-                u64::try_from(bits >> 64).unwrap_or(0)
-                    ^ u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0).rotate_left(17)
-            }
-        };
-        ADDRESSES.get(py, self.0, hash, || self.0.into_pyobject(py))
-    }
-}
-
-by_reference!(Address);
+into_python!(Address, |value, py| {
+    let hash = match value.0 {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            u64::try_from(bits >> 64).unwrap_or(0)
+                ^ u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0).rotate_left(17)
+        }
+    };
+    ADDRESSES.get(py, value.0, hash, || value.0.into_pyobject(py))
+});
 
 impl FromPyObject<'_, '_> for Address {
     type Error = PyErr;

@@ -15,7 +15,7 @@ use crate::value::{Family, lock};
 
 #[pymethods]
 impl Conntrack {
-    /// Fetch one entry. ``FileNotFoundError`` if there is none.
+    /// Fetch one entry. ``FileNotFoundError`` if it does not exist.
     fn get(&self, py: Python<'_>, key: Key) -> PyResult<Flow> {
         self.detached(py, |ct| ct.get(&key.0)).map(Flow)
     }
@@ -35,7 +35,7 @@ impl Conntrack {
         self.detached(py, |ct| ct.create_or_update(&entry.entry))
     }
 
-    /// Change an entry. ``FileNotFoundError`` if there is none.
+    /// Change an entry. ``FileNotFoundError`` if it does not exist.
     ///
     /// The entry is fetched, compared with the key, and then named by its own reply tuple and zone; the
     /// kernel does not compare the id in an update.
@@ -52,7 +52,7 @@ impl Conntrack {
 
     /// Delete the entry that has this key now, which may not be the one you have seen.
     ///
-    /// ``FileNotFoundError`` if there is none, even if only the id differs from the key's.
+    /// ``FileNotFoundError`` if it does not exist, or if its id is not the one in the key.
     fn delete_key(&self, py: Python<'_>, key: Key) -> PyResult<()> {
         self.detached(py, |ct| ct.delete_key(&key.0))
     }

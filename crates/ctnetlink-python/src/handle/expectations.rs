@@ -20,7 +20,7 @@ impl Conntrack {
         Ok(all.into_iter().map(Expectation::from).collect())
     }
 
-    /// Fetch one expectation. ``FileNotFoundError`` if there is none.
+    /// Fetch one expectation. ``FileNotFoundError`` if it does not exist.
     fn expectation(&self, py: Python<'_>, key: &ExpectKey) -> PyResult<Expectation> {
         self.detached(py, |ct| ct.expectation(&key.key)).map(Expectation::from)
     }
@@ -35,7 +35,7 @@ impl Conntrack {
         self.detached(py, |ct| ct.create_or_update_expectation(&new.new))
     }
 
-    /// Delete one expectation. ``FileNotFoundError`` if there is none.
+    /// Delete one expectation. ``FileNotFoundError`` if it does not exist.
     fn delete_expectation(&self, py: Python<'_>, key: &ExpectKey) -> PyResult<()> {
         self.detached(py, |ct| ct.delete_expectation(&key.key))
     }

@@ -14,7 +14,7 @@ impl Conntrack {
         Ok(all.into_iter().map(TimeoutPolicy::from).collect())
     }
 
-    /// Fetch one timeout policy by name. ``FileNotFoundError`` if there is none.
+    /// Fetch one timeout policy by name. ``FileNotFoundError`` if it does not exist.
     fn timeout_policy(&self, py: Python<'_>, name: &str) -> PyResult<TimeoutPolicy> {
         self.detached(py, |ct| ct.timeout_policy(name)).map(TimeoutPolicy::from)
     }
