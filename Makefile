@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := conntrack nftables iproute2
 
-.PHONY: run test deps lint rust python stubs examples api oldest-rust deny bench fuzz cases churn kernels parity bench-peers clean
+.PHONY: run test deps lint rust python wheel docs stubs examples api oldest-rust deny bench fuzz cases churn kernels parity bench-peers clean
 
 ## The main job, on a private kube-like table.
 run:
@@ -46,12 +46,27 @@ python: deps $(BIN)/python
 	$(BIN)/pip install --quiet --upgrade "./python[test]"
 	cd python && ../$(BIN)/ruff check . ../examples && ../$(BIN)/ruff format --check . ../examples
 	cd python && ../$(BIN)/mypy
+	cd python && PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT=1 ../$(BIN)/pyright --pythonpath ../$(BIN)/python \
+	    ctnetlink tests
 	cd python && ../$(BIN)/python -P -m mypy.stubtest ctnetlink --mypy-config-file pyproject.toml \
 	    --allowlist stubtest.allow
 	cd python && ../$(BIN)/python -P -m pytest -q
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+## The wheels and the source distribution, in python/dist: for each target that this Rust has, with zig
+## from PyPI as the linker. Tries the wheel of this machine in fresh environments, without privileges.
+wheel: $(BIN)/python
+	$(BIN)/pip install --quiet 'maturin>=1.14,<2' ziglang 'auditwheel>=6' twine
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -P python/tools/wheels.py
+
+## The documentation of the crates, and the site of the Python package in target/python-docs.
+docs: $(BIN)/python
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	$(BIN)/pip install --quiet 'mkdocs-material>=9.6' 'mkdocstrings-python>=2' ./python
+	cd python && NO_MKDOCS_2_WARNING=1 ../$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python -P python/tools/check_reference.py
 
 ## Puts the documentation of the native module into its stub.
 stubs:

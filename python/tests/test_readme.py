@@ -1,8 +1,9 @@
-"""The examples of the README run."""
+"""The examples of the README and the recipes run."""
 
 import json
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import ctnetlink
 
 README = Path(__file__).parent.parent / "README.md"
+RECIPES = README.parent / "docs" / "recipes.md"
 
 CLUSTER = {
     "kind": "List",
@@ -59,6 +61,31 @@ def test_the_examples_run(
     shown = capsys.readouterr().out
     assert "'dst': '10.96.0.10'" in shown and "top talkers" not in shown
     assert "dry run: nothing deleted" in shown
+
+
+def test_the_recipes_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    insert: Callable[..., None],
+    fill: Callable[[ctnetlink.Conntrack, int], None],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cluster.json").write_text(json.dumps(CLUSTER))
+    insert("10.9.0.1", "10.96.0.10", "10.244.1.5")
+    with ctnetlink.Conntrack() as ct:
+        fill(ct, 10)
+    recipes = RECIPES.read_text().split("\n## ")[1:]
+    assert len(recipes) == 5
+    for recipe in recipes:
+        title, text = recipe.split("\n", 1)
+        (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        # Each stands alone.
+        exec(compile(code, title, "exec"), {})
+    shown = capsys.readouterr().out
+    assert "10.9.0.1 -> 10.96.0.10\n" in shown  # drained
+    assert "10 deleted" not in shown and "\n10 entries\n" in shown
+    assert Path("conntrack.svg").stat().st_size > 1000
 
 
 def test_the_words_of_other_tools_exist_here() -> None:
