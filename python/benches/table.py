@@ -5,7 +5,7 @@ example ``read_all`` (``cargo build --release --example read_all``).
 """
 
 import argparse
-import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,8 +37,11 @@ def fill(ct: Conntrack, entries: int) -> None:
 
 def cpu() -> float:
     """Return the processor time of this process and of those it waited for."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    # `os.times` counts in hundredths of a second.
+    own, children = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def loop(ct: Conntrack) -> int:
