@@ -8,6 +8,7 @@ mod cancel;
 mod capability;
 mod churn;
 mod delete;
+mod diagnose;
 mod differential;
 mod dump;
 mod expect;

@@ -217,6 +217,21 @@ pub enum Error {
         message: String,
     },
 
+    /// A setting (sysctl) could not be changed.
+    #[error(
+        "limits: {value} in {path}: {}{}",
+        system_text(source),
+        remedy_of_setting(path, source)
+    )]
+    Setting {
+        /// The file.
+        path: String,
+        /// What was to be written.
+        value: u32,
+        /// The error of `write(2)` or `open(2)`; `EINVAL` for a value that was refused here.
+        source: io::Error,
+    },
+
     /// An argument is invalid. Nothing was sent.
     #[error("{0}")]
     Invalid(String),
@@ -232,14 +247,9 @@ impl Clone for Error {
                 message: message.clone(),
                 offset: *offset,
             },
-            Error::Io { operation, call, source } => Error::Io {
-                operation: *operation,
-                call: call.clone(),
-                source: match source.raw_os_error() {
-                    Some(errno) => io::Error::from_raw_os_error(errno),
-                    None => io::Error::new(source.kind(), source.to_string()),
-                },
-            },
+            Error::Io { operation, call, source } => {
+                Error::Io { operation: *operation, call: call.clone(), source: copy(source) }
+            }
             Error::NotSupported { operation, errno } => {
                 Error::NotSupported { operation: *operation, errno: *errno }
             }
@@ -262,8 +272,19 @@ impl Clone for Error {
             Error::Syntax { position, message } => {
                 Error::Syntax { position: *position, message: message.clone() }
             }
+            Error::Setting { path, value, source } => {
+                Error::Setting { path: path.clone(), value: *value, source: copy(source) }
+            }
             Error::Invalid(text) => Error::Invalid(text.clone()),
         }
+    }
+}
+
+/// A system call's error contains nothing but the errno.
+fn copy(source: &io::Error) -> io::Error {
+    match source.raw_os_error() {
+        Some(errno) => io::Error::from_raw_os_error(errno),
+        None => io::Error::new(source.kind(), source.to_string()),
     }
 }
 
@@ -298,7 +319,7 @@ impl Error {
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
             Error::Kernel { errno, .. } | Error::NotSupported { errno, .. } => Some(*errno),
-            Error::Io { source, .. } => source.raw_os_error(),
+            Error::Io { source, .. } | Error::Setting { source, .. } => source.raw_os_error(),
             Error::AnotherEntry { .. } => Some(libc::ENOENT),
             Error::Overrun { .. } => Some(libc::ENOBUFS),
             Error::NoAnswer { .. } => Some(libc::ETIMEDOUT),
@@ -410,6 +431,7 @@ pub(crate) fn errno_name(errno: i32) -> Option<&'static str> {
         libc::EMFILE => "EMFILE",
         libc::ENOSPC => "ENOSPC",
         libc::ERANGE => "ERANGE",
+        libc::EROFS => "EROFS",
         libc::EOPNOTSUPP => "EOPNOTSUPP",
         libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
         libc::EAFNOSUPPORT => "EAFNOSUPPORT",
@@ -509,6 +531,25 @@ fn remedy_of_call(operation: Operation, called: &str, errno: Option<i32>) -> Str
         (_, other) => return remedy_suffix(operation, Some(other)),
     };
     format!("; {remedy}")
+}
+
+/// Why a setting could not be changed.
+fn remedy_of_setting(path: &str, source: &io::Error) -> &'static str {
+    let is_global = ["_max", "_buckets"].iter().any(|end| path.ends_with(end));
+    match source.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) if is_global => {
+            "; it is one for the whole machine: change it in the initial network namespace, as root \
+             (on a node: `nsenter -t 1 -n`; on Kubernetes: kube-proxy's conntrack options)"
+        }
+        Some(libc::EACCES | libc::EPERM) => "; this needs CAP_NET_ADMIN: run as root",
+        Some(libc::EROFS) => {
+            "; /proc/sys is read-only in this container: run it privileged, or change the value on \
+             the host"
+        }
+        Some(libc::EINVAL) => "; it is out of range",
+        Some(libc::ENOENT) => "; this kernel does not have it, or /proc is not mounted",
+        _ => "",
+    }
 }
 
 /// systemd's `RestrictAddressFamilies=` answers as a kernel without netlink does.

@@ -25,6 +25,8 @@
 //!
 //! Each folder of the source imports only from those below it in this list.
 //!
+//! * **`diagnose`** (a feature) says what holds a table, what is lost, and what to do:
+//!   [`Conntrack::diagnose`].
 //! * **`reconcile`** is the main job. [`Reconciler`] runs the passes and reports, [`DesiredState`]
 //!   is the wanted state. `reconcile/rules` decides what is stale, and why: [`Rules::verdict`]
 //!   ([source](../src/ctnetlink/reconcile/rules/mod.rs.html)). `reconcile/memory` is what is kept
@@ -59,6 +61,8 @@
 #![cfg(target_os = "linux")]
 
 mod conntrack;
+#[cfg(feature = "diagnose")]
+pub mod diagnose;
 mod error;
 mod filter;
 #[cfg(fuzzing)]

@@ -179,6 +179,12 @@ impl Conntrack {
         }
     }
 
+    /// Runs something in the handle's namespace, on a scratch thread if the caller is elsewhere.
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn within<T: Send>(&self, body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        self.namespace.run(body)
+    }
+
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancellers.is_cancelled()
     }
@@ -308,7 +314,7 @@ impl Conntrack {
         let filter = filter.into();
         let plan = filter.map_or_else(|| Ok(DumpPlan::everything()), |f| self.proofs.plan(f))?;
         let started = Dump::start(self.namespace.socket()?, self.cancellers.clone(), filter, plan);
-        started.map_err(|error| self.diagnose(error))
+        started.map_err(|error| self.explain(error))
     }
 
     /// Starts a dump of the dying list: entries that have left the table, but whose destroy event
@@ -319,7 +325,7 @@ impl Conntrack {
     /// As [`dump`](Conntrack::dump).
     pub fn dying(&self) -> Result<Dump> {
         let started = Dump::of(self.namespace.socket()?, self.cancellers.clone(), Source::Dying);
-        started.map_err(|error| self.diagnose(error))
+        started.map_err(|error| self.explain(error))
     }
 
     /// Fetches one entry.
@@ -470,11 +476,11 @@ impl Conntrack {
         self.command()?.socket().set_receive_buffer(bytes)
     }
 
-    /// Runs an operation on the command socket. The lock is released before an error is diagnosed,
-    /// because the diagnosis sends a request of its own.
+    /// Runs an operation on the command socket. The lock is released before an error is explained,
+    /// because that sends a request of its own.
     fn ask<T>(&self, operation: impl FnOnce(&mut Command) -> Result<T>) -> Result<T> {
         let result = operation(&mut *self.command()?);
-        result.map_err(|error| self.diagnose(error))
+        result.map_err(|error| self.explain(error))
     }
 
     /// The netlink port id of the command socket. Events that this handle's operations cause carry
@@ -489,7 +495,7 @@ impl Conntrack {
 
     /// `EINVAL` can mean an invalid request or a kernel without ctnetlink: sends a request that is
     /// always valid, to find out which.
-    fn diagnose(&self, error: Error) -> Error {
+    fn explain(&self, error: Error) -> Error {
         if !matches!(error, Error::Kernel { errno: libc::EINVAL, .. }) {
             return error;
         }

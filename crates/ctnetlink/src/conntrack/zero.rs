@@ -45,7 +45,7 @@ impl Conntrack {
     pub fn dump_and_zero(&self) -> Result<Dump> {
         let started =
             Dump::of(self.namespace.socket()?, self.cancellers.clone(), Source::TableAndZero);
-        started.map_err(|error| self.diagnose(error))
+        started.map_err(|error| self.explain(error))
     }
 
     /// Zeroes the counters of the entries a filter matches, and passes each entry to a callback as

@@ -1,0 +1,108 @@
+//! What the machine says besides ctnetlink: kernel, processors, the whole hash table, the log.
+
+use std::fs::{self, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+/// The words of the kernel when it drops a packet. From Linux 6.17 on, "in netns N" follows outside
+/// the initial namespace.
+const FULL: &str = "nf_conntrack: table full";
+
+/// The last time that the kernel's log says the table was full. It says so at most ten times in five
+/// seconds, and nothing of clashes and chains: it is no count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct LogLine {
+    /// The line.
+    pub text: String,
+    /// How long ago. In JSON, seconds.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "super::seconds"))]
+    pub ago: Duration,
+}
+
+/// The release of the kernel, `6.18.44`.
+pub(super) fn kernel() -> Option<String> {
+    Some(fs::read_to_string("/proc/sys/kernel/osrelease").ok()?.trim().to_owned())
+}
+
+/// How many processors are online: what kube-proxy multiplies its limit by.
+pub(super) fn processors() -> Option<u32> {
+    let text = fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+    count_list(text.trim())
+}
+
+/// How many numbers a list such as `0-3,8` has.
+fn count_list(list: &str) -> Option<u32> {
+    list.split(',').try_fold(0u32, |sum, part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        sum.checked_add(last.checked_sub(first)?.checked_add(1)?)
+    })
+}
+
+/// Entries of all namespaces, which share the hash table. Only root can read it.
+pub(super) fn entries_of_all_namespaces() -> Option<u64> {
+    let text = fs::read_to_string("/proc/slabinfo").ok()?;
+    let line = text.lines().find(|line| line.split(' ').next() == Some("nf_conntrack"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The last line of the kernel's log about a full table, if the log can be read (`CAP_SYSLOG`, or
+/// `dmesg_restrict` off). The error says why not.
+pub(super) fn table_full_line() -> std::io::Result<Option<LogLine>> {
+    let mut log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg")?;
+    let (mut record, mut last) = ([0u8; 8192], None);
+    loop {
+        match log.read(&mut record) {
+            Ok(0) => break,
+            Ok(length) => {
+                let text = String::from_utf8_lossy(&record[..length]).into_owned();
+                last = parse(&text).or(last);
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => break,
+            // The record was overwritten; the next read goes on behind it.
+            Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let uptime = fs::read_to_string("/proc/uptime").ok();
+    let uptime = uptime.and_then(|text| text.split(' ').next()?.parse().ok()).unwrap_or(0.0);
+    let now = Duration::try_from_secs_f64(uptime).unwrap_or_default();
+    Ok(last.map(|(at, text)| LogLine { text, ago: now.saturating_sub(at) }))
+}
+
+/// A record of `/dev/kmsg` (`priority,sequence,microseconds,flags;text`) about a full table.
+fn parse(record: &str) -> Option<(Duration, String)> {
+    let (prefix, text) = record.split_once(';')?;
+    let text = text.lines().next()?;
+    if !text.contains(FULL) {
+        return None;
+    }
+    let microseconds = prefix.split(',').nth(2)?.parse().ok()?;
+    Some((Duration::from_micros(microseconds), text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_counted() {
+        for (list, count) in [("0", Some(1)), ("0-3,8", Some(5)), ("", None), ("3-1", None)] {
+            assert_eq!(count_list(list), count, "{list}");
+        }
+        assert!(processors().is_some_and(|count| count > 0));
+        assert!(kernel().is_some());
+    }
+
+    #[test]
+    fn records_of_both_forms() {
+        let old = "4,1234,5000000,-;nf_conntrack: nf_conntrack: table full, dropping packet\n";
+        let new = "4,9,7,-;nf_conntrack: nf_conntrack: table full in netns 4026532177, dropping packet\n SUBSYSTEM=x\n";
+        assert_eq!(parse(old).unwrap().0, Duration::from_secs(5));
+        assert!(parse(new).unwrap().1.ends_with("dropping packet"));
+        assert_eq!(parse("6,1,2,-;eth0: link up\n"), None);
+    }
+}
