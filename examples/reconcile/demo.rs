@@ -1,23 +1,25 @@
-//! Without `--cluster`: a private namespace, a kube-like table, one run, and an audit.
+//! A private namespace, a kube-like table, one run, and an audit.
 
 use std::time::Instant;
 
-use ctnetlink::{Conntrack, Report};
+use ctnetlink::{Conntrack, Progress, Reconciler, Report};
+use ctnetlink_cli::{peak_rss_kib, report_json};
 use ctnetlink_testbed::kube::{KubeTable, Recount};
 use ctnetlink_testbed::netns;
 use serde_json::json;
 
-use crate::{Arguments, Failure, json_of, print, progress_line, reconciler, shows_progress};
+use crate::{Arguments, progress_line, shows_progress};
 
-pub(crate) fn run(arguments: &Arguments) -> Result<bool, Failure> {
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     netns::enter_private().map_err(|e| {
-        Failure::Failed(format!(
+        format!(
             "cannot make a private network namespace: {e}; run as root, or allow unprivileged user \
              namespaces (kernel.unprivileged_userns_clone, user.max_user_namespaces)"
-        ))
+        )
     })?;
-    let failed =
-        |what: &'static str| move |e: std::io::Error| Failure::Failed(format!("{what}: {e}"));
+    let failed = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
     let ct = Conntrack::open()?;
     let table = KubeTable { entries: arguments.entries };
     check_limit(ct.limit()?, table.entries)?;
@@ -33,7 +35,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, Failure> {
         .map_err(failed("filling the table"))?;
     let filled = started.elapsed();
 
-    let mut reconciler = reconciler(arguments).previous(table.previous()?);
+    let mut reconciler =
+        Reconciler::new(arguments.profile).dry_run(arguments.dry_run).previous(table.previous()?);
+    if progress {
+        reconciler = reconciler.on_progress(|progress: &Progress| {
+            let Progress { family, pass, received, stale, .. } = progress;
+            progress_line(&format!("{family}, pass {pass}: {received} received, {stale} stale"));
+        });
+    }
     let report = reconciler.run(&ct, &table.desired()?)?;
     if progress {
         progress_line("auditing");
@@ -45,18 +54,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, Failure> {
 
     let ok = report.succeeded() && audit(arguments, &table, &report, recount);
     if arguments.json {
-        let mut object = json_of(&report)?;
+        let mut object = report_json(&report)?;
         object["entries"] = json!(table.entries);
         object["healthy_lost"] = json!(recount.healthy_lost);
         object["stale_left"] = json!(recount.stale_left);
-        print(&object.to_string())?;
+        println!("{object}");
         return Ok(ok);
     }
 
     let stale = table.stale();
     let healthy = u64::from(table.entries) - stale;
-    let peak = ctnetlink_examples::peak_rss_kib().map_err(Failure::Failed)?;
-    print(&format!(
+    let peak = peak_rss_kib()?;
+    println!(
         "a private network namespace with {} entries, {stale} of them stale (filled in {:.2} s)\n\
          {report}\n  \
          audit, by an independent reader: {} of {healthy} healthy entries present, {} of {stale} \
@@ -68,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, Failure> {
         recount.stale_left,
         peak as f64 / 1024.0,
         if ok { "OK" } else { "FAILED" },
-    ))?;
+    );
     Ok(ok)
 }
 
@@ -79,13 +88,14 @@ fn audit(arguments: &Arguments, table: &KubeTable, report: &Report, recount: Rec
     recount.healthy_lost == 0 && recount.stale_left == expected && found == table.stale()
 }
 
-fn check_limit(limit: u32, entries: u32) -> Result<(), Failure> {
+fn check_limit(limit: u32, entries: u32) -> Result<()> {
     if limit != 0 && entries > limit {
-        return Err(Failure::Failed(format!(
+        return Err(format!(
             "{entries} entries do not fit: nf_conntrack_max is {limit}; use --entries {limit} or \
              less, or raise it in the initial network namespace with `sysctl \
              net.netfilter.nf_conntrack_max={entries}`"
-        )));
+        )
+        .into());
     }
     Ok(())
 }

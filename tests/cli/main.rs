@@ -1,6 +1,7 @@
-//! The example programs as a user runs them: what they print, and how they exit.
+//! The command and the example programs as a user runs them: what they print, and how they exit.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod doctor;
 mod reconcile;
 mod table;
 
@@ -12,20 +13,34 @@ use ctnetlink_testbed::netns::{in_netns, run};
 use ctnetlink_testbed::oracle;
 use serde_json::Value;
 
-/// Builds the examples once, and says where they are.
-pub(crate) fn example(name: &str) -> PathBuf {
+/// Builds the command and the examples once, and says where they are.
+fn built() -> &'static PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    let directory = DIRECTORY.get_or_init(|| {
+    DIRECTORY.get_or_init(|| {
         let build = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "ctnetlink-examples", "--examples"])
+            .args(["build", "--quiet", "-p", "ctnetlink-examples", "-p", "ctnetlink-cli"])
+            .args(["--examples", "--bins"])
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .status()
             .unwrap();
-        assert!(build.success(), "cargo build --examples: {build}");
-        // target/debug/deps/this_test -> target/debug/examples
-        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples")
-    });
-    directory.join(name)
+        assert!(build.success(), "cargo build: {build}");
+        // target/debug/deps/this_test -> target/debug
+        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
+    })
+}
+
+pub(crate) fn example(name: &str) -> PathBuf {
+    built().join("examples").join(name)
+}
+
+/// The command.
+pub(crate) fn command() -> PathBuf {
+    built().join("ctnetlink")
+}
+
+/// Runs the command.
+pub(crate) fn ctnetlink(arguments: &[&str]) -> Run {
+    Command::new(command()).args(arguments).output().unwrap().into()
 }
 
 pub(crate) struct Run {

@@ -12,15 +12,21 @@ use ctnetlink_testbed::oracle;
 use ctnetlink_tests::{clients, udp};
 use serde_json::{Value, json};
 
-use crate::{Run, conntrack_insert, example, insert_all};
+use crate::{Run, command, conntrack_insert, ctnetlink, example, insert_all};
+
+/// The demonstration.
+fn demo(arguments: &[&str]) -> Run {
+    Command::new(example("reconcile")).args(arguments).output().unwrap().into()
+}
 
 fn reconcile(arguments: &[&str]) -> Run {
-    Command::new(example("reconcile")).args(arguments).output().unwrap().into()
+    ctnetlink(&[&["reconcile"], arguments].concat())
 }
 
 /// Runs with a document on standard input.
 fn reconcile_stdin(arguments: &[&str], document: &str) -> Run {
-    let mut child = Command::new(example("reconcile"))
+    let mut child = Command::new(command())
+        .arg("reconcile")
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -391,10 +397,10 @@ fn one_free_descriptor_is_enough() {
     in_netns(|| {
         insert_all();
         let file = File::new("cluster.json", &cluster());
-        let program = example("reconcile");
+        let program = command();
         // Standard input, output and error, the namespace, the command socket, and one more.
         let script = format!(
-            "ulimit -n 6; exec {} --cluster {} --json --node-address 192.0.2.5",
+            "ulimit -n 6; exec {} reconcile --cluster {} --json --node-address 192.0.2.5",
             program.display(),
             file.path()
         );
@@ -417,7 +423,8 @@ fn an_old_document_is_refused() {
         assert!(run.stderr.contains("written 700 s ago") || run.stderr.contains("written 701 s"));
         assert_eq!(oracle::table().len(), 11);
         // As standard input it is no younger.
-        let mut command = Command::new(example("reconcile"));
+        let mut command = Command::new(command());
+        command.arg("reconcile");
         let stdin = fs::File::open(file.path()).unwrap();
         let run: Run = command.args(["--cluster", "-"]).stdin(stdin).output().unwrap().into();
         assert_eq!(run.status, 2, "{}", run.all());
@@ -509,10 +516,10 @@ fn without_privilege_the_remedy_is_named() {
     in_netns(|| {
         insert_all();
         let document = File::new("cluster.json", &cluster());
-        let mut command = Command::new(example("reconcile"));
-        command.args(["--cluster", document.path()]);
-        ctnetlink_testbed::netns::drop_capabilities_of(&mut command);
-        let run: Run = command.output().unwrap().into();
+        let mut powerless = Command::new(command());
+        powerless.args(["reconcile", "--cluster", document.path()]);
+        ctnetlink_testbed::netns::drop_capabilities_of(&mut powerless);
+        let run: Run = powerless.output().unwrap().into();
         assert_eq!(run.status, 1, "{}", run.all());
         assert!(
             run.stderr.contains("EPERM") && run.stderr.contains("CAP_NET_ADMIN"),
@@ -548,12 +555,15 @@ fn a_kernel_without_netfilter_netlink_is_named() {
         );
         let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
         let document = File::new("cluster.json", &cluster());
-        let reconcile_path = example("reconcile");
+        let path = command();
         // The filter is inherited by children, and this thread ends with the test.
         let run: Run = std::thread::scope(|scope| {
             let filtered = scope.spawn(|| {
                 seccompiler::apply_filter(&program).unwrap();
-                Command::new(&reconcile_path).args(["--cluster", document.path()]).output().unwrap()
+                Command::new(&path)
+                    .args(["reconcile", "--cluster", document.path()])
+                    .output()
+                    .unwrap()
             });
             filtered.join().unwrap().into()
         });
@@ -568,7 +578,7 @@ fn a_kernel_without_netfilter_netlink_is_named() {
 fn the_demo_audits_itself() {
     in_netns(|| {
         for profile in ["strict", "kube-proxy"] {
-            let run = reconcile(&["--entries", "20000", "--json", "--profile", profile]);
+            let run = demo(&["--entries", "20000", "--json", "--profile", profile]);
             assert_eq!(run.status, 0, "{}", run.all());
             let report = run.json();
             assert_eq!(
@@ -577,9 +587,9 @@ fn the_demo_audits_itself() {
             );
             assert_eq!(sums(&report), [200, 200, 0, 0]);
         }
-        let run = reconcile(&["--entries", "3000"]);
+        let run = demo(&["--entries", "3000"]);
         assert!(run.status == 0 && run.stdout.ends_with("OK\n"), "{}", run.all());
-        let dry = reconcile(&["--entries", "3000", "--dry-run", "--json"]);
+        let dry = demo(&["--entries", "3000", "--dry-run", "--json"]);
         assert_eq!((dry.status, &dry.json()["stale_left"]), (0, &json!(30)), "{}", dry.all());
     });
 }
@@ -589,7 +599,7 @@ fn more_entries_than_the_kernel_takes() {
     in_netns(|| {
         let limit = Conntrack::open().unwrap().limit().unwrap();
         let entries = (u64::from(limit) + 1).to_string();
-        let run = reconcile(&["--entries", &entries]);
+        let run = demo(&["--entries", &entries]);
         assert_eq!(run.status, 1, "{}", run.all());
         assert!(run.stderr.contains(&format!("nf_conntrack_max is {limit}")), "{}", run.all());
     });
@@ -601,7 +611,7 @@ fn more_entries_than_the_kernel_takes() {
 fn memory_is_constant() {
     in_netns(|| {
         let [large, small] = ["200000", "20000"].map(|entries| {
-            let run = reconcile(&["--entries", entries, "--json"]);
+            let run = demo(&["--entries", entries, "--json"]);
             assert_eq!(run.status, 0, "{}", run.all());
             let report = run.json();
             assert_eq!((&report["healthy_lost"], &report["stale_left"]), (&json!(0), &json!(0)));

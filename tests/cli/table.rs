@@ -1,4 +1,4 @@
-//! `dump`, `delete`, `capabilities`: what acts on the table as it is.
+//! `list`, `count`, `get`, `delete` and others: what acts on the table as it is.
 
 use std::process::Command;
 
@@ -6,17 +6,18 @@ use ctnetlink_testbed::netns::in_netns;
 use ctnetlink_testbed::oracle;
 use serde_json::Value;
 
-use crate::{Run, example, insert_all};
+use crate::{Run, command, ctnetlink, insert_all};
 
 #[test]
-fn dump_lists_and_counts() {
+fn list_and_count() {
     in_netns(|| {
         insert_all();
-        let dump = |arguments: &[&str]| run("dump", arguments);
+        let dump = |arguments: &[&str]| ctnetlink(&[&["list"], arguments].concat());
+        let count = |arguments: &[&str]| ctnetlink(&[&["count"], arguments].concat());
         assert_eq!(dump(&[]).stdout.lines().count(), 11);
         assert_eq!(dump(&["udp and orig", "dst port 53"]).stdout.lines().count(), 6);
-        assert_eq!(dump(&["--count"]).stdout, "11\n");
-        assert_eq!(dump(&["--count", "udp", "and", "orig", "dst", "port", "53"]).stdout, "6\n");
+        assert_eq!(count(&[]).stdout, "11\n");
+        assert_eq!(count(&["udp", "and", "orig", "dst", "port", "53"]).stdout, "6\n");
         let typo = dump(&["udp and orig dest port 53"]);
         assert_eq!(typo.status, 2);
         assert!(typo.stderr.contains("column 14: expected \"src\", \"dst\""), "{}", typo.all());
@@ -47,7 +48,8 @@ fn dump_lists_and_counts() {
         assert_eq!(objects.len(), 6);
         assert!(objects.iter().all(|o| o["orig"]["dst_port"] == 53 && o["protocol"] == "udp"));
 
-        let mut powerless = Command::new(example("dump"));
+        let mut powerless = Command::new(command());
+        powerless.arg("list");
         ctnetlink_testbed::netns::drop_capabilities_of(&mut powerless);
         let run: Run = powerless.output().unwrap().into();
         assert_eq!(run.status, 1);
@@ -62,19 +64,15 @@ fn dump_lists_and_counts() {
 #[test]
 fn capabilities_fit_one_screen() {
     in_netns(|| {
-        let run = run("capabilities", &[]);
+        let run = ctnetlink(&["capabilities"]);
         assert_eq!(run.status, 0, "{}", run.all());
         assert!(run.stdout.lines().count() <= 24, "{}", run.all());
         assert!(run.stdout.contains("original IPv6 address"), "{}", run.all());
     });
 }
 
-fn run(name: &str, arguments: &[&str]) -> Run {
-    Command::new(example(name)).args(arguments).output().unwrap().into()
-}
-
 fn delete(arguments: &[&str]) -> Run {
-    run("delete", arguments)
+    ctnetlink(&[&["delete"], arguments].concat())
 }
 
 #[test]
@@ -122,7 +120,7 @@ fn delete_does_what_the_filter_says_and_no_more() {
         assert!(none.status == 0 && none.stdout.contains("matched 0, deleted 0"), "{}", none.all());
         assert_eq!(oracle::table(), left);
 
-        let kernel = delete(&["--in-kernel", "udp and orig dst port 53"]);
+        let kernel = delete(&["--in-kernel", "--yes", "udp and orig dst port 53"]);
         assert_eq!(kernel.status, 0, "{}", kernel.all());
         assert!(
             oracle::table().iter().all(|seen| seen.protocol != 17 || seen.orig_dst.port() != 53)
@@ -142,7 +140,7 @@ fn a_filter_with_a_typo_deletes_nothing_and_is_pointed_at() {
             ),
             ("udp and orig dest port 53", "  udp and orig dest port 53\n               ^\n"),
             ("mark 0/0", "a mark filter with an empty mask compares no bits"),
-            ("", "expected a criterion"),
+            ("", "the filter is empty; `ctnetlink flush --all` deletes everything"),
             ("udp and", "column 8: expected a criterion"),
         ] {
             let typo = delete(&[text]);
@@ -153,10 +151,157 @@ fn a_filter_with_a_typo_deletes_nothing_and_is_pointed_at() {
         assert_eq!(delete(&["--dry-run", "--in-kernel", "udp"]).status, 2);
         assert_eq!(oracle::table().len(), 11);
 
-        let mut powerless = Command::new(example("delete"));
+        let mut powerless = Command::new(command());
+        powerless.arg("delete");
         ctnetlink_testbed::netns::drop_capabilities_of(powerless.arg("udp"));
         let run: Run = powerless.output().unwrap().into();
         assert_eq!(run.status, 1, "{}", run.all());
         assert!(run.stderr.contains("Operation not permitted (EPERM"), "{}", run.all());
     });
+}
+
+#[test]
+fn more_than_was_meant_is_not_deleted() {
+    in_netns(|| {
+        insert_all();
+        let before = oracle::table();
+        let most = delete(&["udp"]);
+        assert_eq!(most.status, 1, "{}", most.all());
+        let refused =
+            "10 of 11 entries match, more than half of the table: nothing was deleted; --yes";
+        assert!(most.stderr.contains(refused), "{}", most.all());
+        let many = delete(&["--max", "5", "--yes", "udp and orig dst port 53"]);
+        assert_eq!(many.status, 1, "{}", many.all());
+        let refused = "6 entries match, more than --max 5: nothing was deleted";
+        assert!(many.stderr.contains(refused), "{}", many.all());
+        for words in [&["flush"][..], &["flush", "--all"], &["flush", "--family", "ipv4"]] {
+            let run = ctnetlink(words);
+            assert_eq!(run.status, 2, "{}", run.all());
+        }
+        assert!(ctnetlink(&["flush", "--all"]).stderr.contains("--yes"));
+        assert_eq!(oracle::table(), before);
+        let some = delete(&["--max", "6", "--yes", "--json", "udp and orig dst port 53"]);
+        assert_eq!((some.status, &some.json()["deleted"]), (0, &Value::from(6)), "{}", some.all());
+        let flushed = ctnetlink(&["flush", "--family", "ipv4", "--yes"]);
+        assert_eq!(flushed.status, 0, "{}", flushed.all());
+        assert!(oracle::table().iter().all(|seen| seen.orig_src.is_ipv6()));
+        assert_eq!(
+            ctnetlink(&["flush", "--all", "--yes"]).stdout,
+            "deleted all entries; 0 are left\n"
+        );
+    });
+}
+
+#[test]
+fn single_entries_and_counters() {
+    in_netns(|| {
+        insert_all();
+        let got = ctnetlink(&["get", "udp", "10.9.0.1:1", "10.96.0.10:53"]);
+        assert!(got.stdout.contains("src=10.244.1.5 dst=10.9.0.1"), "{}", got.all());
+        let reply = ["get", "udp", "[fd00:244::5]:5353", "[fd00:9::1]:5", "--reply", "--json"];
+        assert_eq!(ctnetlink(&reply).json()["orig"]["dst"], "fd00:96::a");
+        let gone = ctnetlink(&["get", "udp", "10.9.0.1:1", "10.96.0.10:54"]);
+        assert_eq!(gone.status, 1);
+        assert!(gone.stderr.contains("ENOENT"), "{}", gone.all());
+        assert_eq!(ctnetlink(&["get", "udp", "10.9.0.1", "10.96.0.10:54"]).status, 2);
+        let zeroed = ctnetlink(&["zero", "udp and orig dst port 9153"]);
+        assert_eq!((zeroed.status, zeroed.stdout.lines().count()), (0, 1), "{}", zeroed.all());
+        assert_eq!(zeroed.stderr, "1 entries zeroed\n");
+        let stats = ctnetlink(&["stats", "--json"]).json();
+        assert_eq!(stats["losses"]["full"], 0);
+        assert_eq!(stats["statistics"]["insert"], 11);
+        assert!(ctnetlink(&["stats", "--per-cpu"]).stdout.contains("cpu=0 "));
+        let counted = ctnetlink(&["count", "--json"]).json();
+        assert_eq!(counted["entries"], 11);
+        assert!(ctnetlink(&["capabilities", "--json"]).json().is_object());
+    });
+}
+
+#[test]
+fn limits_are_shown_and_set() {
+    in_netns(|| {
+        let shown = ctnetlink(&["limits"]).stdout;
+        assert!(
+            shown.contains("nf_conntrack_udp_timeout ") && shown.contains(" 30 s\n"),
+            "{shown}"
+        );
+        let dry = ctnetlink(&["limits", "set", "udp_timeout=10", "--dry-run"]);
+        assert_eq!(dry.status, 0, "{}", dry.all());
+        for words in ["30 s -> 10 s", "/etc/sysctl.d/", "keep the timeout", "nothing was set"] {
+            assert!(dry.stdout.contains(words), "{}", dry.all());
+        }
+        assert_eq!(ctnetlink(&["limits", "--json"]).json()["nf_conntrack_udp_timeout"], 30);
+        let set = ctnetlink(&["limits", "set", "udp_timeout=10", "tcp_timeout_time_wait=30"]);
+        assert!(set.status == 0 && set.stdout.ends_with("set\n"), "{}", set.all());
+        let now = ctnetlink(&["limits", "--json"]).json();
+        assert_eq!(
+            (&now["nf_conntrack_udp_timeout"], &now["nf_conntrack_tcp_timeout_time_wait"]),
+            (&Value::from(10), &Value::from(30))
+        );
+        let host = ctnetlink(&["limits", "set", "max=524288"]);
+        assert_eq!(host.status, 1, "{}", host.all());
+        for words in
+            ["524288 in /proc/sys/net/netfilter/nf_conntrack_max", "EACCES", "whole machine"]
+        {
+            assert!(host.stderr.contains(words), "{}", host.all());
+        }
+        let cost = ctnetlink(&["limits", "set", "max=4194304", "--dry-run"]).stdout;
+        for words in [
+            "1,600 MiB when all entries are in use",
+            "--conntrack-max-per-core",
+            "set buckets=4194304",
+        ] {
+            assert!(cost.contains(words), "{cost}");
+        }
+        for wrong in ["udp_timeout", "udp_timeout=-1", "udp_time=3", "udp_timeout=4294967296"] {
+            let run = ctnetlink(&["limits", "set", wrong]);
+            assert_eq!(run.status, 2, "{}", run.all());
+        }
+        assert_eq!(ctnetlink(&["limits", "set", "udp_timeout=4294967295"]).status, 1);
+    });
+}
+
+/// Whoever reads can stop at any time, without a word on the terminal.
+#[test]
+fn a_reader_that_goes_is_no_error() {
+    in_netns(|| {
+        let entries: Vec<_> = (0..20_000u32)
+            .map(|n| {
+                let client = std::net::Ipv4Addr::from(0x0a00_0000 + n);
+                ctnetlink_tests::udp(&format!("{client}:1000"), "10.96.0.10:53", "10.244.0.1:53")
+            })
+            .collect();
+        ctnetlink_testbed::fill::fill(&entries);
+        for words in ["list", "list --json", "delete --dry-run --verbose udp"] {
+            let script = format!("{} {words} | head -n 1", command().display());
+            let run: Run = Command::new("sh").args(["-c", &script]).output().unwrap().into();
+            assert_eq!((run.stdout.lines().count(), run.stderr.as_str()), (1, ""), "{}", run.all());
+        }
+        assert_eq!(ctnetlink(&["count"]).stdout, "20000\n");
+    });
+}
+
+#[test]
+fn other_namespaces_can_be_named() {
+    in_netns(|| {
+        insert_all();
+        let other = ctnetlink_testbed::netns::Namespace::new();
+        let path = other.path();
+        assert_eq!(ctnetlink(&["count", "--netns", &path]).stdout, "0\n");
+        let own = std::process::id().to_string();
+        assert!(ctnetlink(&["--pid", &own, "count"]).status == 0);
+        let missing = ctnetlink(&["count", "--netns", "no-such-name"]);
+        assert_eq!(missing.status, 1);
+        assert!(missing.stderr.contains("/run/netns/no-such-name"), "{}", missing.all());
+        assert_eq!(ctnetlink(&["count", "--host", "--pid", "1"]).status, 2);
+    });
+}
+
+#[test]
+fn completions_and_manual_pages() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(ctnetlink(&["completions", shell]).stdout.contains("reconcile"), "{shell}");
+    }
+    let page = ctnetlink(&["man"]).stdout;
+    assert!(page.contains(".TH ctnetlink") && page.contains("doctor"), "{page}");
 }

@@ -2,6 +2,7 @@
 //! lists, single objects, and several documents in a row.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::Service;
@@ -51,6 +52,45 @@ struct Metadata {
     /// Of a list: where the rest of it begins.
     #[serde(rename = "continue")]
     rest: Option<String>,
+}
+
+/// What a pod's name is good for: its addresses. The type of Kubernetes has hundreds of fields.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Pod {
+    metadata: Metadata,
+    spec: PodSpec,
+    status: PodStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct PodSpec {
+    host_network: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PodStatus {
+    #[serde(rename = "podIPs")]
+    addresses: Vec<PodAddress>,
+}
+
+#[derive(Deserialize)]
+struct PodAddress {
+    ip: IpAddr,
+}
+
+impl Pod {
+    fn named(&self) -> Vec<(IpAddr, String)> {
+        let (Some(namespace), Some(name), false) =
+            (&self.metadata.namespace, &self.metadata.name, self.spec.host_network)
+        else {
+            return Vec::new();
+        };
+        let addresses = self.status.addresses.iter();
+        addresses.map(|address| (address.ip, format!("{namespace}/{name}"))).collect()
+    }
 }
 
 /// Why the older form of the endpoints is not read: it is cut at 1,000 addresses, and has no
@@ -190,8 +230,11 @@ impl Cluster {
         default: Option<(&str, &str)>,
     ) -> Result<()> {
         let kind = identity.kind.as_deref().or(default.map(|(_, kind)| kind));
-        if kind == Some("Endpoints") {
-            self.endpoints += 1;
+        match kind {
+            Some("Endpoints") => self.endpoints += 1,
+            // What cannot be read has no name.
+            Some("Pod") => self.pods.extend(typed::<Pod>(item, "Pod").iter().flat_map(Pod::named)),
+            _ => {}
         }
         if !matches!(kind, Some("Service" | "EndpointSlice")) {
             return Ok(());
@@ -295,6 +338,24 @@ mod tests {
 
     fn list(items: &str) -> String {
         format!(r#"{{"apiVersion":"v1","kind":"List","items":[{items}]}}"#)
+    }
+
+    #[test]
+    fn pods_give_names() {
+        let pod = |name, rest| {
+            format!(
+                r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"namespace":"shop","name":"{name}"}},{rest}}}"#
+            )
+        };
+        let items = [
+            pod("web", r#""status":{"podIPs":[{"ip":"10.244.1.5"},{"ip":"fd00::5"}]}"#),
+            pod("node", r#""spec":{"hostNetwork":true},"status":{"podIPs":[{"ip":"192.0.2.5"}]}"#),
+            pod("odd", r#""status":{"podIPs":[{"ip":"nowhere"}]}"#),
+            pod("pending", r#""status":{"phase":"Pending"}"#),
+        ];
+        let cluster = parse(list(&items.join(",")).as_bytes()).unwrap();
+        let named = |ip: &str| (ip.parse().unwrap(), "shop/web".to_owned());
+        assert_eq!(cluster.pods, [named("10.244.1.5"), named("fd00::5")]);
     }
 
     #[test]

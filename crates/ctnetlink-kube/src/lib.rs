@@ -66,6 +66,9 @@ pub struct Cluster {
     pub services: Vec<Service>,
     /// EndpointSlices of all namespaces.
     pub endpoint_slices: Vec<EndpointSlice>,
+    /// Addresses of pods, with `namespace/name`. Only for showing; pods of the host's network are left
+    /// out, because they have the node's address.
+    pub pods: Vec<(IpAddr, String)>,
     /// How many v1 Endpoints there were, which are not read.
     endpoints: usize,
     /// What was skipped on reading.

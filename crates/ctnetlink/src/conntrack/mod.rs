@@ -185,6 +185,11 @@ impl Conntrack {
         self.namespace.run(body)
     }
 
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn inode(&self) -> u64 {
+        self.namespace.inode()
+    }
+
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancellers.is_cancelled()
     }

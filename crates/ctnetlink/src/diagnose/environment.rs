@@ -50,8 +50,9 @@ pub(super) fn entries_of_all_namespaces() -> Option<u64> {
 }
 
 /// The last line of the kernel's log about a full table, if the log can be read (`CAP_SYSLOG`, or
-/// `dmesg_restrict` off). The error says why not.
-pub(super) fn table_full_line() -> std::io::Result<Option<LogLine>> {
+/// `dmesg_restrict` off). Lines that name another namespace than that with this inode are left out.
+/// The error says why not.
+pub(super) fn table_full_line(inode: u64) -> std::io::Result<Option<LogLine>> {
     let mut log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg")?;
     let (mut record, mut last) = ([0u8; 8192], None);
     loop {
@@ -59,7 +60,7 @@ pub(super) fn table_full_line() -> std::io::Result<Option<LogLine>> {
             Ok(0) => break,
             Ok(length) => {
                 let text = String::from_utf8_lossy(&record[..length]).into_owned();
-                last = parse(&text).or(last);
+                last = parse(&text, inode).or(last);
             }
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => break,
             // The record was overwritten; the next read goes on behind it.
@@ -74,10 +75,12 @@ pub(super) fn table_full_line() -> std::io::Result<Option<LogLine>> {
 }
 
 /// A record of `/dev/kmsg` (`priority,sequence,microseconds,flags;text`) about a full table.
-fn parse(record: &str) -> Option<(Duration, String)> {
+fn parse(record: &str, inode: u64) -> Option<(Duration, String)> {
     let (prefix, text) = record.split_once(';')?;
     let text = text.lines().next()?;
-    if !text.contains(FULL) {
+    let rest = text.split_once(FULL)?.1;
+    let named = rest.strip_prefix(" in netns ").and_then(|rest| rest.split(',').next());
+    if named.is_some_and(|named| named.parse() != Ok(inode)) {
         return None;
     }
     let microseconds = prefix.split(',').nth(2)?.parse().ok()?;
@@ -101,8 +104,9 @@ mod tests {
     fn records_of_both_forms() {
         let old = "4,1234,5000000,-;nf_conntrack: nf_conntrack: table full, dropping packet\n";
         let new = "4,9,7,-;nf_conntrack: nf_conntrack: table full in netns 4026532177, dropping packet\n SUBSYSTEM=x\n";
-        assert_eq!(parse(old).unwrap().0, Duration::from_secs(5));
-        assert!(parse(new).unwrap().1.ends_with("dropping packet"));
-        assert_eq!(parse("6,1,2,-;eth0: link up\n"), None);
+        assert_eq!(parse(old, 1).unwrap().0, Duration::from_secs(5));
+        assert!(parse(new, 4_026_532_177).unwrap().1.ends_with("dropping packet"));
+        assert_eq!(parse(new, 1), None);
+        assert_eq!(parse("6,1,2,-;eth0: link up\n", 1), None);
     }
 }

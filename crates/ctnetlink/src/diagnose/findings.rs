@@ -32,8 +32,7 @@ pub(super) fn find(diagnosis: &Diagnosis, thresholds: &Thresholds) -> Vec<Findin
     for rule in rules {
         rule(diagnosis, thresholds, &mut found);
     }
-    // Stable: within a level, in the order of the rules.
-    found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    found.sort_by_key(|finding| (std::cmp::Reverse(finding.level), finding.id));
     found
 }
 

@@ -301,7 +301,7 @@ impl<'c> Diagnose<'c> {
         if diagnosis.entries_of_all_namespaces.is_none() {
             diagnosis.miss("length of the hash chains", "/proc/slabinfo can be read by root only");
         }
-        match environment::table_full_line() {
+        match environment::table_full_line(self.ct.inode()) {
             Ok(line) => diagnosis.table_full = line,
             Err(error) => diagnosis.miss("kernel log", format!("/dev/kmsg: {error}")),
         }

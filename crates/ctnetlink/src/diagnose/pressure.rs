@@ -124,10 +124,17 @@ impl Pressure {
     ///
     /// The kernel then searches 8 buckets for an entry to evict, and evicts only entries without
     /// `ASSURED`. With U of those in a namespace, each in two chains, and B buckets, the search finds
-    /// none with a probability of exp(-16 U / B). `None` if U or B is not known.
+    /// none with a probability of exp(-16 U / B). Before the table is full, U is what it will be if
+    /// the entries that come are like those that are there. `None` if U or B is not known, or nothing
+    /// is there.
     pub fn loss_when_full(&self) -> Option<f64> {
         let (evictable, buckets) = (self.evictable?, self.buckets.filter(|b| *b != 0)?);
-        Some((-BUCKETS_SEARCHED * TUPLES * as_f64(evictable) / f64::from(buckets)).exp())
+        if self.entries == 0 {
+            return None;
+        }
+        let grown = 1.0_f64.max(self.usage().recip());
+        let tuples = TUPLES * as_f64(evictable) * if self.limit.is_some() { grown } else { 1.0 };
+        Some((-BUCKETS_SEARCHED * tuples / f64::from(buckets)).exp())
     }
 }
 
@@ -171,6 +178,10 @@ mod tests {
             let full = Pressure::new(262_144, Some(262_144)).evictable(entries).buckets(262_144);
             let predicted = full.loss_when_full().unwrap();
             assert!((predicted - lost).abs() < 0.01, "{evictable}: {predicted}");
+            // Half full of the same mixture.
+            let half =
+                Pressure::new(131_072, Some(262_144)).evictable(entries / 2).buckets(262_144);
+            assert!((half.loss_when_full().unwrap() - predicted).abs() < 0.001);
         }
     }
 }

@@ -60,6 +60,12 @@ impl Namespace {
         Ok(Namespace { identity: (metadata.dev(), metadata.ino()), file })
     }
 
+    /// Its inode, by which the kernel's log names it.
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn inode(&self) -> u64 {
+        self.identity.1
+    }
+
     /// Opens a socket in this namespace, wherever the calling thread is. A socket belongs to the
     /// namespace of the thread that creates it, for good.
     pub(crate) fn socket(&self) -> Result<Socket> {

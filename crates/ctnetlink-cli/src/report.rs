@@ -1,5 +1,4 @@
-//! What several examples share: figures of the process, and the machine-readable report.
-#![deny(missing_docs)]
+//! A report of the reconciler for machines.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! `--cluster FILE`: the table of the namespace this runs in, against a real cluster's objects.
+//! A real cluster's objects, from a file, from standard input or from a command, and the table against
+//! them.
 
 use std::fs;
 use std::io::{self, Read};
@@ -9,28 +10,40 @@ use std::time::{Instant, SystemTime};
 use ctnetlink::{Authority, Conntrack, DesiredState, Family, Profile, Reconciler, Report};
 use ctnetlink_kube::{Cluster, Options};
 
-use crate::{
-    Arguments, Failure, family_names, json_of, print, progress_line, reconciler, shows_progress,
-};
+use crate::failure::{Done, Failure};
+use crate::output::{self, note};
+use crate::reconcile::{Arguments, check_max, family_names, json_of, reconciler};
 
 /// Notes shown; more are only counted.
 const NOTES_SHOWN: usize = 20;
 
 /// Judges at once: that is what it was started for with this document.
-pub(crate) fn run_with_document(arguments: &Arguments, file: &Path) -> Result<bool, Failure> {
+pub(crate) fn run_with_document(
+    ct: &Conntrack,
+    arguments: &Arguments,
+    file: &Path,
+) -> Result<Done, Failure> {
     if arguments.previous.as_deref() == Some(file) && is_stdin(file) {
         return Err(Failure::BadInput("--cluster and --previous cannot both be \"-\"".into()));
     }
     check_age(arguments, file)?;
     let desired = load(file, arguments, arguments.no_endpoints_ok)?;
     say_notes(arguments, &desired);
-    let mut reconciler = with_previous(arguments)?;
-    finish(arguments, reconcile(arguments, &mut reconciler, &Conntrack::open()?, &desired)?)
+    let previous = previous(arguments)?;
+    let make = || with_previous(arguments, previous.as_ref());
+    if arguments.max.is_some() && !arguments.dry_run {
+        check_max(arguments, &reconcile(arguments, &mut make().dry_run(true), ct, &desired)?)?;
+    }
+    finish(arguments, reconcile(arguments, &mut make(), ct, &desired)?)
 }
 
 /// Fetches the document itself. The rules may know a backend that it does not have yet, so flows to
 /// unknown backends are judged by a second document, fetched after they were seen.
-pub(crate) fn run_with_command(arguments: &Arguments, command: &str) -> Result<bool, Failure> {
+pub(crate) fn run_with_command(
+    ct: &Conntrack,
+    arguments: &Arguments,
+    command: &str,
+) -> Result<Done, Failure> {
     let fetch = || {
         let fetched = Instant::now();
         let output = Command::new("sh").args(["-c", command]).stderr(Stdio::inherit()).output();
@@ -43,28 +56,38 @@ pub(crate) fn run_with_command(arguments: &Arguments, command: &str) -> Result<b
         let source = Source { name: format!("{command:?}"), fetched: Some(fetched) };
         desired_state(&output.stdout, source, arguments, arguments.no_endpoints_ok)
     };
-    let ct = Conntrack::open()?;
-    let observer = with_previous(arguments)?.authority(Authority::Observer);
+    let previous = previous(arguments)?;
+    let observer = with_previous(arguments, previous.as_ref()).authority(Authority::Observer);
     let mut desired = fetch()?;
     say_notes(arguments, &desired);
     let mut observer = observer.dry_run(true);
-    let seen = reconcile(arguments, &mut observer, &ct, &desired)?;
+    let mut seen = reconcile(arguments, &mut observer, ct, &desired)?;
     if seen.in_quarantine > 0 {
         desired = fetch()?;
+        if arguments.max.is_some() && !arguments.dry_run {
+            seen = reconcile(arguments, &mut observer, ct, &desired)?;
+        }
     } else if arguments.dry_run {
         return finish(arguments, seen);
     }
+    if !arguments.dry_run {
+        check_max(arguments, &seen)?;
+    }
     let mut observer = observer.dry_run(arguments.dry_run);
-    finish(arguments, reconcile(arguments, &mut observer, &ct, &desired)?)
+    finish(arguments, reconcile(arguments, &mut observer, ct, &desired)?)
 }
 
-fn with_previous(arguments: &Arguments) -> Result<Reconciler, Failure> {
+/// Only its frontends matter, so it may lack endpoints.
+fn previous(arguments: &Arguments) -> Result<Option<DesiredState>, Failure> {
+    arguments.previous.as_ref().map(|file| load(file, arguments, true)).transpose()
+}
+
+fn with_previous(arguments: &Arguments, previous: Option<&DesiredState>) -> Reconciler {
     let reconciler = reconciler(arguments);
-    Ok(match &arguments.previous {
-        // Only its frontends matter, so it may lack endpoints.
-        Some(previous) => reconciler.previous(load(previous, arguments, true)?),
+    match previous {
+        Some(previous) => reconciler.previous(previous.clone()),
         None => reconciler,
-    })
+    }
 }
 
 fn reconcile(
@@ -74,18 +97,18 @@ fn reconcile(
     desired: &DesiredState,
 ) -> Result<Report, Failure> {
     let report = reconciler.run(ct, desired);
-    if shows_progress(arguments) {
-        progress_line("");
+    if output::shows_progress(arguments.json) {
+        output::progress("");
     }
     Ok(report?)
 }
 
-fn finish(arguments: &Arguments, report: Report) -> Result<bool, Failure> {
+fn finish(arguments: &Arguments, report: Report) -> Result<Done, Failure> {
     match arguments.json {
-        true => print(&json_of(&report)?.to_string())?,
-        false => print(&report.to_string())?,
-    }
-    Ok(report.succeeded())
+        true => output::print_json(&json_of(&report)?)?,
+        false => output::print(&report.to_string())?,
+    };
+    Ok(Done::succeeded(report.succeeded()))
 }
 
 /// Says how old a document is, and refuses one that is too old.
@@ -105,7 +128,7 @@ fn check_age(arguments: &Arguments, file: &Path) -> Result<(), Failure> {
         )));
     }
     if seconds > 0 {
-        eprintln!("note: {name} was written {seconds} s ago");
+        note(format_args!("{name} was written {seconds} s ago"));
     }
     Ok(())
 }
@@ -149,15 +172,15 @@ fn desired_state(
     })
 }
 
-fn name_of(file: &Path) -> String {
+pub(crate) fn name_of(file: &Path) -> String {
     if is_stdin(file) { "standard input".into() } else { file.display().to_string() }
 }
 
-fn is_stdin(file: &Path) -> bool {
+pub(crate) fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
     if is_stdin(file) {
         let mut json = Vec::new();
         io::stdin().lock().read_to_end(&mut json)?;
@@ -167,11 +190,11 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn say_notes(arguments: &Arguments, desired: &DesiredState) {
-    for note in desired.notes().iter().take(NOTES_SHOWN) {
-        eprintln!("note: {note}");
+    for text in desired.notes().iter().take(NOTES_SHOWN) {
+        note(text);
     }
     if let more @ 1.. = desired.notes().len().saturating_sub(NOTES_SHOWN) {
-        eprintln!("note: {more} more like these");
+        note(format_args!("{more} more like these"));
     }
     let judged = || {
         let in_scope = |s: &&ctnetlink::ServicePort| arguments.protocols.contains(&s.key.protocol);
@@ -179,11 +202,14 @@ fn say_notes(arguments: &Arguments, desired: &DesiredState) {
     };
     if judged().next().is_none() {
         let protocols: Vec<_> = arguments.protocols.iter().map(ToString::to_string).collect();
-        eprintln!("note: no usable {} service in the document", protocols.join(" or "));
+        note(format_args!("no usable {} service in the document", protocols.join(" or ")));
     }
     if arguments.profile != Profile::Strict {
         if !arguments.extra_backends.is_empty() {
-            eprintln!("note: --extra-backend has no effect on the profile {}", arguments.profile);
+            note(format_args!(
+                "--extra-backend has no effect on the profile {}",
+                arguments.profile
+            ));
         }
         return;
     }
@@ -196,17 +222,17 @@ fn say_notes(arguments: &Arguments, desired: &DesiredState) {
     let node_ports = unsettled(|service, f| service.node_port.is_some() && service.exists_in(f));
     if !node_ports.is_empty() {
         let families = family_names(&node_ports);
-        eprintln!("note: node ports are not judged, no {families} --node-address was given");
+        note(format_args!("node ports are not judged, no {families} --node-address was given"));
     }
     let external = unsettled(|service, family| {
         let mut addresses = service.external_ips.iter().chain(&service.load_balancer_ips);
         addresses.any(|address| Family::of(*address) == family)
     });
     if !external.is_empty() {
-        eprintln!(
-            "note: without an {} --node-address, a host service at an external or load-balancer IP \
+        note(format_args!(
+            "without an {} --node-address, a host service at an external or load-balancer IP \
              that is this node's own cannot be distinguished from an untranslated flow",
             family_names(&external)
-        );
+        ));
     }
 }

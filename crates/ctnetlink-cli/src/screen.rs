@@ -1,0 +1,309 @@
+//! The text of a diagnosis: 80 columns, the verdict first, no colour needed.
+
+use std::fmt::Write;
+
+use ctnetlink::Protocol;
+use ctnetlink::diagnose::{Diagnosis, Finding, FindingId, Grouped, Level, Summary, Top};
+
+use crate::output::{clock, rough};
+
+const WIDTH: usize = 80;
+const BAR: u32 = 30;
+/// Columns of one of two tables beside each other.
+const HALF: usize = 39;
+
+/// Other counters and limits that lose packets and look like conntrack, with the command for each.
+const NOT_CHECKED: [&str; 5] = [
+    "cloud allowance: ethtool -S eth0 | grep conntrack_allowance (ENA)",
+    "Cilium's own tables: cilium-dbg bpf ct list global | wc -l",
+    "reverse path filter: nstat -az TcpExtIPReversePathFilter",
+    "listen queues: nstat -az TcpExtListenOverflows TcpExtListenDrops",
+    "kube-proxy: kubectl top pod -n kube-system -l k8s-app=kube-proxy",
+];
+
+/// The whole screen.
+pub(crate) fn diagnosis(found: &Diagnosis, namespace: &str) -> String {
+    let mut text = String::new();
+    header(&mut text, found);
+    line(&mut text, &verdict(found));
+    state(&mut text, found);
+    if let Some(summary) = found.summary.as_ref().filter(|summary| summary.entries > 0) {
+        groups(&mut text, summary);
+        tables(
+            &mut text,
+            ("TOP FRONTENDS", &summary.frontends),
+            ("TOP SOURCES", &summary.sources),
+            summary.entries,
+        );
+    }
+    findings(&mut text, found, namespace);
+    if !found.unseen.is_empty() {
+        line(&mut text, " NOT SEEN");
+        for unseen in &found.unseen {
+            wrapped(&mut text, &format!("{}: {}", unseen.what, unseen.why), 3);
+        }
+    }
+    if found.level == Some(Level::Ok) {
+        line(&mut text, " NOT CHECKED HERE");
+        for other in NOT_CHECKED {
+            line(&mut text, &format!("   {other}"));
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, words: &str) {
+    text.push_str(words.trim_end());
+    text.push('\n');
+}
+
+pub(crate) fn header(text: &mut String, found: &Diagnosis) {
+    let name = rustix::system::uname();
+    let kernel = found.kernel.as_deref().unwrap_or("?");
+    let which = match found.is_host {
+        Some(true) => "host namespace",
+        Some(false) => "a namespace of its own",
+        None => "unknown namespace",
+    };
+    let left =
+        format!("conntrack on {}  Linux {kernel}  {which}", name.nodename().to_string_lossy());
+    let clock = clock();
+    let room = WIDTH.saturating_sub(left.chars().count() + clock.len());
+    line(text, &format!("{left}{:1$}{clock}", "", room.max(1)));
+}
+
+/// One line that says it. Outside the host's namespace it never says that all is well.
+fn verdict(found: &Diagnosis) -> String {
+    let Some(level) = found.level else {
+        return " COULD NOT LOOK  see NOT SEEN below".into();
+    };
+    let losses = found.change.as_ref().map(|change| (change, change.statistics.losses()));
+    if let Some((change, losses)) = losses.filter(|(_, losses)| losses.total() > 0) {
+        let rate = change.per_second(losses.total());
+        return format!(
+            " CRITICAL  packets are being lost: {rate:.0}/s  (full {}, clash {}, chain {})",
+            losses.full, losses.clash, losses.chain
+        );
+    }
+    let worst = found.findings.first().filter(|finding| finding.level >= Level::Warning);
+    if let Some(worst) = worst {
+        let level = level.to_string().to_uppercase();
+        return clipped(&format!(" {level}  {}", worst.says), WIDTH);
+    }
+    let lost = match (found.change.is_some(), found.statistics.is_some()) {
+        (true, _) => "no packet is being lost",
+        (false, true) => "no packet was lost",
+        (false, false) => "lost packets could not be seen",
+    };
+    match (found.is_host, found.summary.is_some()) {
+        (Some(true), true) => format!(" OK  {lost}"),
+        (Some(true), false) => format!(" OK AS FAR AS SEEN  {lost}"),
+        (_, true) => format!(" NOTHING FOUND IN THIS NAMESPACE  {lost}; the host's: --host"),
+        (_, false) => format!(" NOTHING FOUND AS FAR AS SEEN  {lost}; the host's: --host"),
+    }
+}
+
+/// Entries, growth, what a full table would do.
+pub(crate) fn state(text: &mut String, found: &Diagnosis) {
+    let Some(pressure) = &found.pressure else { return };
+    let entries = Grouped(pressure.entries.into());
+    match pressure.limit {
+        Some(limit) => {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 30")]
+            let full = (pressure.usage().min(1.0) * f64::from(BAR)).round() as usize;
+            let bar = "█".repeat(full) + &"░".repeat(BAR as usize - full);
+            let usage = pressure.usage() * 100.0;
+            line(
+                text,
+                &format!(" entries  {entries} / {}  {bar} {usage:.0} %", Grouped(limit.into())),
+            );
+        }
+        None => line(text, &format!(" entries  {entries}, without a limit")),
+    }
+    if let Some(full) = &found.table_full {
+        wrapped(text, &format!("log      {} ago: {}", rough(full.ago), full.text), 1);
+    }
+    let mut growth = match pressure.growth {
+        Some(growth) if growth.significant => format!("{:+.0}/s", growth.per_second),
+        Some(growth) => match growth.error {
+            Some(error) => format!("steady ({:+.0} ± {error:.0}/s)", growth.per_second),
+            None => format!("{:+.0}/s, from two looks", growth.per_second),
+        },
+        None => "not known from one look".into(),
+    };
+    if let Some(left) = pressure.time_to_full() {
+        let _ = write!(growth, ", full in {}", rough(left));
+    }
+    let churn = found.summary.as_ref().map(|summary| summary.churn);
+    let rate = |name, rate: Option<f64>| rate.map(|rate| format!("   {name} {rate:.0}/s"));
+    let churn = churn.and_then(|churn| {
+        let parts = [rate("udp new", churn.udp), rate("tcp closed", churn.tcp_closed)];
+        Some(parts.into_iter().flatten().collect::<String>()).filter(|text| !text.is_empty())
+    });
+    line(text, &format!(" growth   {growth}{}", churn.unwrap_or_default()));
+    if let (Some(evictable), Some(loss)) = (pressure.evictable, pressure.loss_when_full()) {
+        let chain = found.entries_of_all_namespaces.zip(pressure.buckets).map(|(all, buckets)| {
+            #[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
+            let mean = 2.0 * all as f64 / f64::from(buckets.max(1));
+            format!("   chain {mean:.1}")
+        });
+        line(
+            text,
+            &format!(
+                " when full  {:.1} % of new flows lost   evictable {}{}",
+                loss * 100.0,
+                Grouped(evictable),
+                chain.unwrap_or_default()
+            ),
+        );
+    }
+}
+
+/// Entries by protocol and state, the most first, in two lines.
+fn groups(text: &mut String, summary: &Summary) {
+    let mut by_name: Vec<(String, u64)> = Vec::new();
+    for group in &summary.groups {
+        let name = format!("{} {}", group.protocol, group.state);
+        match by_name.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, entries)) => *entries += group.entries,
+            None => by_name.push((name, group.entries)),
+        }
+    }
+    by_name.sort_by_key(|(_, entries)| std::cmp::Reverse(*entries));
+    let mut words: Vec<_> =
+        by_name.iter().map(|(name, entries)| format!("{name} {}", Grouped(*entries))).collect();
+    if summary.dns > 0 {
+        words.push(format!("(dns {})", Grouped(summary.dns)));
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(last) if char_count(last) + char_count(&word) + 3 <= WIDTH => {
+                *last = format!("{last}   {word}");
+            }
+            _ => lines.push(format!(" {word}")),
+        }
+    }
+    let shown = lines.len().min(3);
+    lines[..shown].iter().for_each(|words| line(text, words));
+}
+
+fn char_count(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Two tables beside each other.
+pub(crate) fn tables(text: &mut String, left: (&str, &Top), right: (&str, &Top), all: u64) {
+    let (left, right) = (table(left.0, left.1, all), table(right.0, right.1, all));
+    for row in 0..left.len().max(right.len()) {
+        let cell = |rows: &Vec<String>| rows.get(row).cloned().unwrap_or_default();
+        let (left, right) = (cell(&left), cell(&right));
+        let pad = HALF.saturating_sub(char_count(&left));
+        line(text, &format!(" {left}{:pad$} {right}", ""));
+    }
+}
+
+fn table(title: &str, top: &Top, all: u64) -> Vec<String> {
+    let mut rows = vec![format!("{title:<20}{:>11} {:>6}", "entries", "share")];
+    for row in &top.rows {
+        // Counts that are not exact are upper bounds.
+        let mark = if row.at_least == row.at_most { "" } else { "≤" };
+        let entries = format!("{mark}{}", Grouped(row.at_most));
+        rows.push(format!(
+            "{:<20}{entries:>11} {:>6}",
+            clipped(&row.to_string(), 20 - usize::from(entries.len() > 10)),
+            share(row.at_most, all)
+        ));
+    }
+    rows
+}
+
+/// A part of the whole, in percent.
+pub(crate) fn share(part: u64, all: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "no decimal is shown")]
+    let percent = part as f64 * 100.0 / all.max(1) as f64;
+    format!("{percent:.0} %")
+}
+
+/// Cuts text that does not fit, at its beginning's expense: the end of an address tells more.
+pub(crate) fn clipped(text: &str, width: usize) -> String {
+    if char_count(text) <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    kept + "…"
+}
+
+fn findings(text: &mut String, found: &Diagnosis, namespace: &str) {
+    let shown: Vec<_> = found.findings.iter().collect();
+    if shown.is_empty() {
+        return;
+    }
+    line(text, " FINDINGS");
+    for finding in &shown {
+        let mark = match finding.level {
+            Level::Critical => 'C',
+            Level::Warning => 'W',
+            _ => 'i',
+        };
+        wrapped(text, &format!("{mark} {:<18} {}", finding.id, finding.says), 1);
+    }
+    let first = shown.iter().find_map(|finding| Some((finding, finding.now.as_ref()?)));
+    if let Some((finding, command)) = first {
+        line(text, " NOW");
+        let command = command.replacen("ctnetlink", &format!("ctnetlink{namespace}"), 1);
+        line(text, &format!("   {command}{}", hint(found, finding)));
+    }
+    let remedies: Vec<_> = shown.iter().filter(|f| f.level >= Level::Warning).collect();
+    if !remedies.is_empty() {
+        line(text, " THEN");
+        for finding in remedies {
+            wrapped(text, &format!("{}: {}", finding.id, finding.remedy), 3);
+        }
+    }
+}
+
+/// How many entries the first aid concerns.
+fn hint(found: &Diagnosis, finding: &Finding) -> String {
+    let aid = [FindingId::PacketsDropped, FindingId::FullAndAssured, FindingId::TimeWait];
+    let summary = found.summary.as_ref().filter(|_| aid.contains(&finding.id));
+    summary.map_or(String::new(), |summary| {
+        let entries = summary.in_state(Protocol::TCP, "TIME_WAIT");
+        format!("   ({} entries)", Grouped(entries))
+    })
+}
+
+/// Text in lines of at most 80 columns, those after the first indented by two more.
+fn wrapped(text: &mut String, words: &str, indent: usize) {
+    let mut current = " ".repeat(indent);
+    let mut is_first = true;
+    for word in words.split(' ') {
+        let empty = current.trim().is_empty();
+        if !empty && char_count(&current) + 1 + char_count(word) > WIDTH {
+            line(text, &current);
+            is_first = false;
+            current = " ".repeat(indent + 2);
+        }
+        if !current.trim().is_empty() || (is_first && word.is_empty()) {
+            current.push(' ');
+        }
+        current.push_str(word);
+    }
+    line(text, &current);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_fit_the_screen() {
+        let mut text = String::new();
+        wrapped(&mut text, &"word ".repeat(40), 3);
+        assert!(text.lines().count() > 2);
+        for line in text.lines() {
+            assert!(char_count(line) <= WIDTH && line.starts_with("   "), "{line:?}");
+        }
+        assert_eq!(clipped("10.96.118.4:8080/tcp", 10), "10.96.118…");
+    }
+}
