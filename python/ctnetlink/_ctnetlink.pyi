@@ -21,10 +21,13 @@ from ctnetlink._enums import (
     Authority,
     ExpectFlags,
     Family,
+    FindingId,
+    Level,
     OutcomeKind,
     Profile,
     Reason,
     SctpState,
+    Setting,
     Status,
     TcpState,
     Trust,
@@ -50,21 +53,26 @@ from ctnetlink._types import (
 )
 
 __all__ = [
+    "Accumulator",
     "AnotherEntry",
     "Batch",
     "Cancelled",
     "Canceller",
     "Capabilities",
     "Change",
+    "Churn",
     "ComesBack",
     "Conntrack",
     "Counters",
+    "CpuDelta",
     "CpuStats",
     "DccpProtocolState",
     "DecodeError",
     "DeleteReport",
     "Deletions",
+    "Delta",
     "DesiredState",
+    "Diagnosis",
     "Dump",
     "DumpInterrupted",
     "Echoing",
@@ -77,19 +85,27 @@ __all__ = [
     "Failure",
     "FamilyReport",
     "Filter",
+    "Finding",
     "Flow",
     "Frontend",
+    "Group",
+    "Growth",
     "HalfState",
     "History",
     "Icmp",
     "Key",
     "LabelMap",
+    "Limits",
+    "LogLine",
+    "Losses",
+    "Names",
     "NatRange",
     "NewEntry",
     "NewExpectation",
     "NotSupported",
     "Outcome",
     "Overrun",
+    "Pressure",
     "Progress",
     "Reasons",
     "Reconciler",
@@ -101,23 +117,37 @@ __all__ = [
     "SeqAdj",
     "ServiceKey",
     "ServicePort",
+    "Share",
+    "Statistics",
     "Stayed",
+    "Summarizer",
+    "Summary",
     "SynProxy",
     "Table",
     "TcpProtocolState",
+    "Thresholds",
     "TimeoutPolicy",
     "Timeouts",
+    "Top",
+    "TopRow",
+    "Trend",
     "Tuple",
     "Unknown",
+    "Unreplied",
+    "Unseen",
     "Verdict",
     "Zeroed",
     "__version__",
+    "_command",
     "_make",
+    "_setting",
 ]
 
 __version__: str
 
 def _make(maker: Callable[..., object], options: dict[str, object]) -> object: ...
+def _command(arguments: Sequence[str]) -> int: ...
+def _setting(setting: Setting) -> tuple[str, int | None, bool, str]: ...
 
 _Socket: TypeAlias = tuple[Address, int]
 _AnySocket: TypeAlias = tuple[AnyAddress, int]
@@ -209,6 +239,31 @@ class Conntrack:
         A dump does not need it: it proves the shape of its own request when it first needs it. After
         this call, what was found here decides. With ``within``, what cannot be tried out in so many
         seconds stays untested, which is always safe; ``Capabilities.untested`` says so.
+        """
+    def limits(self) -> Limits:
+        """Return the settings of this network namespace: limits, timeouts, modes. It needs no privilege."""
+    def set_limit(self, setting: Setting | str, value: int) -> None:
+        """Change a setting of this network namespace, until the next boot.
+
+        A timeout applies from the next packet of each connection on. An ``OSError`` names the file, the
+        value and the reason.
+        """
+    def summary(self, rows: int = 10, *, names: Names | None = None) -> Summary:
+        """Dump the table once, and return what holds it, with so many rows of each kind."""
+    def diagnose(
+        self,
+        *,
+        interval: Seconds | None = None,
+        rows: int = 10,
+        summary: bool = True,
+        names: Names | None = None,
+        thresholds: Thresholds | None = None,
+        desired: DesiredState | None = None,
+    ) -> Diagnosis:
+        """Look at everything for ``interval`` seconds, and return what was found.
+
+        With an interval of 0, losses are only known since the namespace exists. ``summary=False`` does
+        not dump the table. A ``desired`` state also counts stale UDP entries, and names services.
         """
     def use_capabilities(self, capabilities: Capabilities) -> None:
         """Trust the kernel as far as these capabilities say.
@@ -2491,3 +2546,784 @@ class Report:
     __hash__: ClassVar[None]  # type: ignore[assignment]
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, _memo: object) -> Self: ...
+
+@final
+class Statistics:
+    """Sums of a namespace's counters over all CPUs, in 64 bits.
+
+    A counter that the kernel does not send is ``None``.
+    """
+
+    __match_args__: ClassVar[
+        tuple[
+            Literal["found"],
+            Literal["invalid"],
+            Literal["insert"],
+            Literal["insert_failed"],
+            Literal["drop"],
+            Literal["early_drop"],
+            Literal["error"],
+            Literal["search_restart"],
+            Literal["clash_resolve"],
+            Literal["chain_toolong"],
+        ]
+    ]
+    def __new__(
+        cls,
+        found: int | None = None,
+        invalid: int | None = None,
+        insert: int | None = None,
+        insert_failed: int | None = None,
+        drop: int | None = None,
+        early_drop: int | None = None,
+        error: int | None = None,
+        search_restart: int | None = None,
+        clash_resolve: int | None = None,
+        chain_toolong: int | None = None,
+    ) -> Self: ...
+    @property
+    def found(self) -> int | None:
+        """NAT: tuples that were wanted and taken, so that the next one was tried."""
+    @property
+    def invalid(self) -> int | None:
+        """Packets that could not be tracked."""
+    @property
+    def insert(self) -> int | None:
+        """Entries inserted over netlink or BPF."""
+    @property
+    def insert_failed(self) -> int | None:
+        """Entries of packets that could not be inserted: clashes and chains that were too long."""
+    @property
+    def drop(self) -> int | None:
+        """Packets dropped: no entry could be made, or a clash was lost."""
+    @property
+    def early_drop(self) -> int | None:
+        """*Entries* evicted because the table was full: connections that nobody had assured."""
+    @property
+    def error(self) -> int | None:
+        """ICMP errors of no known connection."""
+    @property
+    def search_restart(self) -> int | None:
+        """Lookups that were restarted, which is harmless."""
+    @property
+    def clash_resolve(self) -> int | None:
+        """Clashes that were resolved: no packet was lost. Linux 5.10."""
+    @property
+    def chain_toolong(self) -> int | None:
+        """Entries refused because the hash chain was too long. Linux 5.15."""
+    def losses(self) -> Losses:
+        """Return the packets lost, by reason."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Losses:
+    """Packets that conntrack lost, by reason.
+
+    The kernel counts a lost clash in ``drop`` and in ``insert_failed``; it is counted once here.
+    """
+
+    __match_args__: ClassVar[tuple[Literal["full"], Literal["clash"], Literal["chain"]]]
+    def __new__(cls, full: int, clash: int, chain: int) -> Self: ...
+    @property
+    def full(self) -> int:
+        """The table was full, or there was no memory."""
+    @property
+    def clash(self) -> int:
+        """Two packets wanted the same tuple at the same time (source NAT), and this one lost."""
+    @property
+    def chain(self) -> int:
+        """The hash chain was too long, in a table that need not be full."""
+    @property
+    def total(self) -> int:
+        """All of them."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class CpuDelta:
+    """What was counted on one CPU between two samples."""
+
+    __match_args__: ClassVar[tuple[Literal["cpu"], Literal["statistics"]]]
+    def __new__(cls, cpu: int, statistics: Statistics) -> Self: ...
+    @property
+    def cpu(self) -> int:
+        """Number of the CPU."""
+    @property
+    def statistics(self) -> Statistics:
+        """What was counted."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Delta:
+    """What was counted between two samples."""
+
+    __match_args__: ClassVar[tuple[Literal["elapsed"], Literal["statistics"], Literal["cpus"]]]
+    def __new__(cls, elapsed: float, statistics: Statistics, cpus: list[CpuDelta]) -> Self: ...
+    @property
+    def elapsed(self) -> float:
+        """Seconds between the samples."""
+    @property
+    def statistics(self) -> Statistics:
+        """Sums over all CPUs."""
+    @property
+    def cpus(self) -> list[CpuDelta]:
+        """What each CPU counted."""
+    def per_second(self, count: int) -> float:
+        """Return a count per second; 0 if no time has passed."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Growth:
+    """How fast the table grows, and how sure that is."""
+
+    __match_args__: ClassVar[tuple[Literal["per_second"], Literal["error"], Literal["significant"]]]
+    def __new__(cls, per_second: float, error: float | None, significant: bool) -> Self: ...
+    @property
+    def per_second(self) -> float:
+        """Entries a second more (or fewer)."""
+    @property
+    def error(self) -> float | None:
+        """Standard error of that; ``None`` if it is not known how many entries come and go."""
+    @property
+    def significant(self) -> bool:
+        """Whether it is more than chance."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Pressure:
+    """How full a namespace's table is."""
+
+    __match_args__: ClassVar[
+        tuple[
+            Literal["entries"],
+            Literal["limit"],
+            Literal["buckets"],
+            Literal["evictable"],
+            Literal["growth"],
+        ]
+    ]
+    def __new__(
+        cls,
+        entries: int,
+        limit: int | None = None,
+        buckets: int | None = None,
+        evictable: int | None = None,
+        growth: Growth | None = None,
+    ) -> Self: ...
+    @property
+    def entries(self) -> int:
+        """Entries of the namespace, as the kernel counts them."""
+    @property
+    def limit(self) -> int | None:
+        """How many it may have; ``None`` or 0 if there is no limit."""
+    @property
+    def buckets(self) -> int | None:
+        """Buckets of the hash table, which all namespaces share."""
+    @property
+    def evictable(self) -> int | None:
+        """Entries without ``ASSURED``. Only those are evicted when the table is full."""
+    @property
+    def growth(self) -> Growth | None:
+        """How fast the number grows."""
+    def usage(self) -> float:
+        """Return which part of the limit is used, from 0 to 1; 0 without a limit."""
+    def headroom(self) -> int | None:
+        """Return how many more entries fit; ``None`` without a limit."""
+    def level(self, thresholds: Thresholds | None = None) -> Level:
+        """Return how bad the usage is."""
+    def time_to_full(self) -> float | None:
+        """Return in how many seconds the table is full; ``None`` if the growth is not more than chance."""
+    def loss_when_full(self) -> float | None:
+        """Return which part of new connections is lost when the table is full, from 0 to 1.
+
+        The kernel searches 8 buckets for an entry without ``ASSURED`` to evict; with U of those and B
+        buckets it finds none with a probability of exp(-16 U / B). ``None`` if U or B is not known.
+        """
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Share:
+    """A part of the table, and the least number of entries that it has to be."""
+
+    __match_args__: ClassVar[tuple[Literal["part"], Literal["entries"]]]
+    def __new__(cls, part: float, entries: int) -> Self: ...
+    @property
+    def part(self) -> float:
+        """From 0 to 1."""
+    @property
+    def entries(self) -> int:
+        """Entries."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Group:
+    """Entries of one family, protocol and state."""
+
+    __match_args__: ClassVar[
+        tuple[Literal["family"], Literal["protocol"], Literal["state"], Literal["entries"]]
+    ]
+    def __new__(cls, family: AnyFamily, protocol: str, state: str, entries: int) -> Self: ...
+    @property
+    def family(self) -> Family:
+        """Family."""
+    @property
+    def protocol(self) -> str:
+        """Protocol."""
+    @property
+    def state(self) -> str:
+        """The state of TCP and SCTP by the kernel's name.
+
+        Of other protocols it is ``unreplied``, ``replied`` or ``assured``.
+        """
+    @property
+    def entries(self) -> int:
+        """Entries."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Churn:
+    """Connections that come and go, read off the remaining timeouts. ``None`` where those do not tell."""
+
+    __match_args__: ClassVar[tuple[Literal["udp"], Literal["tcp_closed"], Literal["dns"]]]
+    def __new__(cls, udp: float | None, tcp_closed: float | None, dns: float | None) -> Self: ...
+    @property
+    def udp(self) -> float | None:
+        """New UDP flows a second."""
+    @property
+    def tcp_closed(self) -> float | None:
+        """TCP connections closed a second."""
+    @property
+    def dns(self) -> float | None:
+        """Of the UDP flows, those to port 53."""
+    def new_per_second(self) -> float | None:
+        """Return connections a second, of all kinds that are known; ``None`` if none is."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Unreplied:
+    """Entries without an answer, outside the TCP handshake, by what they are."""
+
+    __match_args__: ClassVar[tuple[Literal["entries"], Literal["tunnel"], Literal["one_way"]]]
+    def __new__(cls, entries: int, tunnel: int, one_way: int) -> Self: ...
+    @property
+    def entries(self) -> int:
+        """All of them."""
+    @property
+    def tunnel(self) -> int:
+        """UDP to port 4789 or 8472: VXLAN."""
+    @property
+    def one_way(self) -> int:
+        """UDP to port 514 or 8125: syslog and statsd, which never answer."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class TopRow:
+    """One of those with the most entries."""
+
+    __match_args__: ClassVar[
+        tuple[
+            Literal["address"],
+            Literal["port"],
+            Literal["protocol"],
+            Literal["name"],
+            Literal["at_least"],
+            Literal["at_most"],
+            Literal["new_per_second"],
+        ]
+    ]
+    def __new__(
+        cls,
+        address: AnyAddress,
+        port: int | None,
+        protocol: str | None,
+        name: str | None,
+        at_least: int,
+        at_most: int,
+        new_per_second: float | None,
+    ) -> Self: ...
+    @property
+    def address(self) -> Address:
+        """The address."""
+    @property
+    def port(self) -> int | None:
+        """The port; ``None`` for a source, and where the protocol has no ports."""
+    @property
+    def protocol(self) -> str | None:
+        """The protocol; ``None`` for a source."""
+    @property
+    def name(self) -> str | None:
+        """What it is called, if names were given."""
+    @property
+    def at_least(self) -> int:
+        """It has at least so many entries."""
+    @property
+    def at_most(self) -> int:
+        """It has at most so many entries; the same number if the counts are exact."""
+    @property
+    def new_per_second(self) -> float | None:
+        """New connections a second, where the timeouts tell."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Top:
+    """Those with the most entries, most first. Up to 49,152 different ones the counts are exact."""
+
+    __match_args__: ClassVar[
+        tuple[Literal["rows"], Literal["other"], Literal["different"], Literal["maximum_error"]]
+    ]
+    def __new__(
+        cls, rows: list[TopRow], other: int, different: int | None, maximum_error: int
+    ) -> Self: ...
+    @property
+    def rows(self) -> list[TopRow]:
+        """The rows."""
+    @property
+    def other(self) -> int:
+        """How many entries the others have together, at most."""
+    @property
+    def different(self) -> int | None:
+        """How many different ones there are, if the counts are exact."""
+    @property
+    def maximum_error(self) -> int:
+        """How far a count can be off: 0 if the counts are exact."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Summary:
+    """What holds the table of a namespace, from one pass over it."""
+
+    __match_args__: ClassVar[
+        tuple[
+            Literal["elapsed"],
+            Literal["entries"],
+            Literal["assured"],
+            Literal["groups"],
+            Literal["zones"],
+            Literal["unreplied"],
+            Literal["dns"],
+            Literal["idle_for_an_hour"],
+            Literal["churn"],
+            Literal["frontends"],
+            Literal["backends"],
+            Literal["sources"],
+            Literal["syn_sources"],
+            Literal["translated"],
+        ]
+    ]
+    def __new__(
+        cls,
+        elapsed: float,
+        entries: int,
+        assured: int,
+        groups: list[Group],
+        zones: dict[int, int],
+        unreplied: Unreplied,
+        dns: int,
+        idle_for_an_hour: int | None,
+        churn: Churn,
+        frontends: Top,
+        backends: Top,
+        sources: Top,
+        syn_sources: Top,
+        translated: Top,
+    ) -> Self: ...
+    @property
+    def elapsed(self) -> float:
+        """How long the pass took, in seconds."""
+    @property
+    def entries(self) -> int:
+        """Entries that the dump has shown."""
+    @property
+    def assured(self) -> int:
+        """Entries with ``ASSURED``: the kernel does not evict them."""
+    @property
+    def groups(self) -> list[Group]:
+        """Entries by family, protocol and state; none with 0."""
+    @property
+    def zones(self) -> dict[int, int]:
+        """Entries by zone."""
+    @property
+    def unreplied(self) -> Unreplied:
+        """Entries without an answer, outside the TCP handshake."""
+    @property
+    def dns(self) -> int:
+        """Entries of DNS: UDP to or from port 53."""
+    @property
+    def idle_for_an_hour(self) -> int | None:
+        """Established connections on which nothing has come for an hour, if the timeout tells."""
+    @property
+    def churn(self) -> Churn:
+        """Connections that come and go."""
+    @property
+    def frontends(self) -> Top:
+        """The original destinations, before NAT."""
+    @property
+    def backends(self) -> Top:
+        """The sources of replies: who answers, after NAT."""
+    @property
+    def sources(self) -> Top:
+        """The original sources, addresses alone."""
+    @property
+    def syn_sources(self) -> Top:
+        """Sources of connections without an answer to their SYN, or to the SYN-ACK."""
+    @property
+    def translated(self) -> Top:
+        """Where source-translated connections go: each uses a source port toward it."""
+    def of_protocol(self, protocol: str | int) -> int:
+        """Return the entries of a protocol, of both families."""
+    def in_state(self, protocol: str | int, state: str) -> int:
+        """Return the entries of a protocol in a state."""
+    def evictable(self) -> int:
+        """Return the entries without ``ASSURED``, which the kernel evicts when the table is full."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Finding:
+    """What was found, and what helps."""
+
+    __match_args__: ClassVar[
+        tuple[
+            Literal["id"],
+            Literal["level"],
+            Literal["says"],
+            Literal["evidence"],
+            Literal["remedy"],
+            Literal["now"],
+        ]
+    ]
+    def __new__(
+        cls,
+        id: FindingId,
+        level: Level,
+        says: str,
+        evidence: list[tuple[str, float]],
+        remedy: str,
+        now: str | None,
+    ) -> Self: ...
+    @property
+    def id(self) -> FindingId:
+        """What it is about."""
+    @property
+    def level(self) -> Level:
+        """How bad it is."""
+    @property
+    def says(self) -> str:
+        """One line: what is so, with the numbers."""
+    @property
+    def evidence(self) -> list[tuple[str, float]]:
+        """The numbers behind it, by name."""
+    @property
+    def remedy(self) -> str:
+        """What to change, for good."""
+    @property
+    def now(self) -> str | None:
+        """The command that helps now."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class LogLine:
+    """The last time that the kernel's log says the table was full. It is no count."""
+
+    __match_args__: ClassVar[tuple[Literal["text"], Literal["ago"]]]
+    def __new__(cls, text: str, ago: float) -> Self: ...
+    @property
+    def text(self) -> str:
+        """The line."""
+    @property
+    def ago(self) -> float:
+        """How many seconds ago."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Unseen:
+    """Something that could not be looked at."""
+
+    __match_args__: ClassVar[tuple[Literal["what"], Literal["why"]]]
+    def __new__(cls, what: str, why: str) -> Self: ...
+    @property
+    def what(self) -> str:
+        """What."""
+    @property
+    def why(self) -> str:
+        """Why not, and what to do."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Thresholds:
+    """From where on something is a finding. The defaults are those of Rust."""
+
+    def __new__(
+        cls,
+        *,
+        usage_warning: float | None = None,
+        usage_critical: float | None = None,
+        loss_when_full: float | None = None,
+        chain_critical: float | None = None,
+        chain_when_full: float | None = None,
+        time_wait: Share | None = None,
+        dns: Share | None = None,
+        syn: Share | None = None,
+        unreplied: Share | None = None,
+        established: Share | None = None,
+        close_wait: Share | None = None,
+        one: Share | None = None,
+        hidden: Share | None = None,
+        stale_critical: float | None = None,
+        expectations: float | None = None,
+    ) -> Self: ...
+    @property
+    def usage_warning(self) -> float:
+        """Usage that is a warning, from 0 to 1: 0.75, as in node-mixin."""
+    @property
+    def usage_critical(self) -> float:
+        """Usage that is critical: 0.90, as in netdata."""
+    @property
+    def loss_when_full(self) -> float:
+        """Part of new connections lost when the table is full."""
+    @property
+    def chain_critical(self) -> float:
+        """Mean chain length that is critical."""
+    @property
+    def chain_when_full(self) -> float:
+        """Mean chain length of a full table that is a warning."""
+    @property
+    def time_wait(self) -> Share:
+        """``TIME_WAIT`` entries."""
+    @property
+    def dns(self) -> Share:
+        """DNS entries."""
+    @property
+    def syn(self) -> Share:
+        """Connections without an answer to their SYN, or to the SYN-ACK."""
+    @property
+    def unreplied(self) -> Share:
+        """Other entries without an answer."""
+    @property
+    def established(self) -> Share:
+        """Established connections."""
+    @property
+    def close_wait(self) -> Share:
+        """Connections in ``CLOSE_WAIT``."""
+    @property
+    def one(self) -> Share:
+        """Entries of one frontend, backend or source."""
+    @property
+    def hidden(self) -> Share:
+        """Entries that a dump does not show."""
+    @property
+    def stale_critical(self) -> float:
+        """Part of the table that is stale."""
+    @property
+    def expectations(self) -> float:
+        """Part of the limit on expectations."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[object, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Accumulator:
+    """Adds up samples of the kernel's counters in 64 bits, across their wrap at 2**32."""
+
+    def __new__(cls) -> Self: ...
+    def add(self, moment: Seconds, sample: Sequence[CpuStats]) -> Delta | None:
+        """Add a sample of ``Conntrack.stats_per_cpu()``, and return what was counted since the last one.
+
+        ``moment`` is when it was taken, in seconds of ``time.monotonic()``. The first sample counts from
+        the start of the namespace, and returns ``None``.
+        """
+    def total(self) -> Statistics:
+        """Return the sums of all samples."""
+
+@final
+class Trend:
+    """Samples of the count, of the last 300 s, for a growth by least squares."""
+
+    def __new__(cls) -> Self: ...
+    def add(self, moment: Seconds, entries: int) -> None:
+        """Add a sample: the moment, in seconds of ``time.monotonic()``, and the count."""
+    def growth(self, churn: float | None = None) -> Growth | None:
+        """Return the growth; ``None`` with fewer than two samples.
+
+        ``churn`` is how many entries come and go a second (``Churn.new_per_second()``): without it nothing
+        is significant.
+        """
+
+@final
+class Summarizer:
+    """Counts flows, one after another, for a ``Summary``. It needs no kernel."""
+
+    def __new__(cls, limits: Limits) -> Self: ...
+    def add(self, flow: Flow) -> None:
+        """Count a flow."""
+    def finish(self, rows: int = 10, *, names: Names | None = None) -> Summary:
+        """Return the summary, with so many rows of each kind. It is finished then."""
+
+@final
+class Names:
+    """What frontends, backends and sources are called.
+
+    ``Names(desired)`` has the services of a desired state, and what serves them.
+    """
+
+    def __new__(cls, desired: DesiredState | None = None) -> Self: ...
+    def add(self, address: AnyAddress, name: str) -> None:
+        """Add the name of an address, such as a pod's, in place of one it had."""
+    def is_empty(self) -> bool:
+        """Return whether there are none."""
+    def frontend(self, frontend: Frontend) -> str | None:
+        """Return the name of a frontend: the service's, or that of the address with the port."""
+    def address(self, address: AnyAddress) -> str | None:
+        """Return the name of an address."""
+
+@final
+class Limits:
+    """The settings in force in a namespace: limits, timeouts, modes.
+
+    One that the kernel does not have is ``None``.
+    """
+
+    def get(self, setting: Setting | str) -> int | None:
+        """Return the value of a setting (``"max"``, ``Setting.TCP_TIME_WAIT``)."""
+    def items(self) -> list[tuple[Setting, int]]:
+        """Return every setting that this kernel has, with its value."""
+    @property
+    def is_initial_namespace(self) -> bool | None:
+        """Whether this is the initial network namespace, the host's; ``None`` if that is not known."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...
+
+@final
+class Diagnosis:
+    """Everything that was seen of a table, and what was found.
+
+    What could not be seen is ``None``, and ``unseen`` says why.
+    """
+
+    @property
+    def level(self) -> Level | None:
+        """The worst of the findings; ``None`` if nothing could be looked at."""
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found, the worst first."""
+    @property
+    def is_host(self) -> bool | None:
+        """Whether this is the initial network namespace, the host's."""
+    @property
+    def kernel(self) -> str | None:
+        """Release of the kernel."""
+    @property
+    def processors(self) -> int | None:
+        """Processors that are online."""
+    @property
+    def pressure(self) -> Pressure | None:
+        """How full the table is."""
+    @property
+    def statistics(self) -> Statistics | None:
+        """The kernel's counters since the namespace exists."""
+    @property
+    def delta(self) -> Delta | None:
+        """What was counted during the interval."""
+    @property
+    def limits(self) -> Limits:
+        """The settings in force."""
+    @property
+    def summary(self) -> Summary | None:
+        """What holds the table."""
+    @property
+    def expectations(self) -> int | None:
+        """How many expectations there are."""
+    @property
+    def entries_of_all_namespaces(self) -> int | None:
+        """Entries of all network namespaces, which share the hash table; only root sees them."""
+    @property
+    def table_full(self) -> LogLine | None:
+        """The last line of the kernel's log about a full table."""
+    @property
+    def stale(self) -> int | None:
+        """Stale UDP entries, if a desired state was given."""
+    @property
+    def unseen(self) -> list[Unseen]:
+        """What could not be looked at."""
+    def finding(self, id: FindingId | str) -> Finding | None:
+        """Return the finding about something, if it was found."""
+    def judge(self, thresholds: Thresholds) -> Diagnosis:
+        """Return the same diagnosis, judged by other thresholds."""
+    def json(self) -> str:
+        """Return all of it as JSON, as ``ctnetlink doctor --json`` prints it."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: object, /) -> Self: ...

@@ -150,3 +150,115 @@ class Trust(StrEnum):
     REFUSED = "refused"
     UNTESTED = "untested"
     DISTRUSTED = "distrusted"
+
+
+class Level(StrEnum):
+    """How bad something is."""
+
+    OK = "ok"
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class FindingId(StrEnum):
+    """What a finding is about."""
+
+    PACKETS_DROPPED = "packets-dropped"
+    FULL_AND_ASSURED = "full-and-assured"
+    EVICTING = "evicting"
+    CHAINS_TOO_LONG = "chains-too-long"
+    TABLE_NEAR_FULL = "table-near-full"
+    SNAT_PORT_RACE = "snat-port-race"
+    SOURCE_PORTS_EXHAUSTED = "source-ports-exhausted"
+    TIME_WAIT = "time-wait"
+    DNS_SHARE = "dns-share"
+    SYN_FLOOD = "syn-flood"
+    UNREPLIED = "unreplied"
+    ESTABLISHED_5_DAYS = "established-5-days"
+    CLOSE_WAIT_1_HOUR = "close-wait-1-hour"
+    ONE_FRONTEND = "one-frontend"
+    ONE_SOURCE = "one-source"
+    ONE_BACKEND = "one-backend"
+    STALE_ENTRIES = "stale-entries"
+    BELOW_KUBE_PROXY = "below-kube-proxy"
+    NOT_YOUR_LIMIT = "not-your-limit"
+    HIDDEN_ENTRIES = "hidden-entries"
+    EXPECTATIONS_FULL = "expectations-full"
+
+
+class Unit(StrEnum):
+    """What the number of a setting counts."""
+
+    NUMBER = "number"
+    SECONDS = "seconds"
+    MODE = "mode"
+
+
+class Setting(StrEnum):
+    """A sysctl of conntrack, ``/proc/sys/net/netfilter/NAME``."""
+
+    MAX = "nf_conntrack_max"
+    BUCKETS = "nf_conntrack_buckets"
+    EXPECT_MAX = "nf_conntrack_expect_max"
+    TCP_SYN_SENT = "nf_conntrack_tcp_timeout_syn_sent"
+    TCP_SYN_RECV = "nf_conntrack_tcp_timeout_syn_recv"
+    TCP_ESTABLISHED = "nf_conntrack_tcp_timeout_established"
+    TCP_FIN_WAIT = "nf_conntrack_tcp_timeout_fin_wait"
+    TCP_CLOSE_WAIT = "nf_conntrack_tcp_timeout_close_wait"
+    TCP_LAST_ACK = "nf_conntrack_tcp_timeout_last_ack"
+    TCP_TIME_WAIT = "nf_conntrack_tcp_timeout_time_wait"
+    TCP_CLOSE = "nf_conntrack_tcp_timeout_close"
+    TCP_MAX_RETRANS_TIMEOUT = "nf_conntrack_tcp_timeout_max_retrans"
+    TCP_UNACKNOWLEDGED = "nf_conntrack_tcp_timeout_unacknowledged"
+    UDP = "nf_conntrack_udp_timeout"
+    UDP_STREAM = "nf_conntrack_udp_timeout_stream"
+    ICMP = "nf_conntrack_icmp_timeout"
+    ICMPV6 = "nf_conntrack_icmpv6_timeout"
+    GENERIC = "nf_conntrack_generic_timeout"
+    GRE = "nf_conntrack_gre_timeout"
+    GRE_STREAM = "nf_conntrack_gre_timeout_stream"
+    SCTP_CLOSED = "nf_conntrack_sctp_timeout_closed"
+    SCTP_COOKIE_WAIT = "nf_conntrack_sctp_timeout_cookie_wait"
+    SCTP_COOKIE_ECHOED = "nf_conntrack_sctp_timeout_cookie_echoed"
+    SCTP_ESTABLISHED = "nf_conntrack_sctp_timeout_established"
+    SCTP_SHUTDOWN_SENT = "nf_conntrack_sctp_timeout_shutdown_sent"
+    SCTP_SHUTDOWN_RECD = "nf_conntrack_sctp_timeout_shutdown_recd"
+    SCTP_SHUTDOWN_ACK_SENT = "nf_conntrack_sctp_timeout_shutdown_ack_sent"
+    SCTP_HEARTBEAT_SENT = "nf_conntrack_sctp_timeout_heartbeat_sent"
+    FLOWTABLE_TCP = "nf_flowtable_tcp_timeout"
+    FLOWTABLE_UDP = "nf_flowtable_udp_timeout"
+    TCP_LOOSE = "nf_conntrack_tcp_loose"
+    TCP_BE_LIBERAL = "nf_conntrack_tcp_be_liberal"
+    TCP_IGNORE_INVALID_RST = "nf_conntrack_tcp_ignore_invalid_rst"
+    TCP_MAX_RETRANS = "nf_conntrack_tcp_max_retrans"
+    ACCOUNTING = "nf_conntrack_acct"
+    TIMESTAMPS = "nf_conntrack_timestamp"
+    EVENTS = "nf_conntrack_events"
+    CHECKSUM = "nf_conntrack_checksum"
+    LOG_INVALID = "nf_conntrack_log_invalid"
+
+    @property
+    def unit(self) -> Unit:
+        """What its number counts."""
+        return Unit(self._known()[0])
+
+    @property
+    def default_value(self) -> int | None:
+        """The kernel's default; ``None`` if it depends on the machine's memory."""
+        return self._known()[1]
+
+    @property
+    def is_global(self) -> bool:
+        """Whether it is one for all network namespaces, and read-only outside the initial one."""
+        return self._known()[2]
+
+    @property
+    def path(self) -> str:
+        """The file in the namespace of the thread that opens it."""
+        return self._known()[3]
+
+    def _known(self) -> tuple[str, int | None, bool, str]:
+        from ctnetlink._ctnetlink import _setting
+
+        return _setting(self)

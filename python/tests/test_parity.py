@@ -13,11 +13,13 @@ ROOT = Path(__file__).parent.parent.parent
 
 #: Types and members without a counterpart, with the reason. A type covers its members.
 EXCEPTIONS = {
-    "diagnose": "bound in the next change",
-    "Conntrack.diagnose": "bound in the next change",
-    "Conntrack.limits": "bound in the next change",
-    "Conntrack.set_limit": "bound in the next change",
-    "Conntrack.summary": "bound in the next change",
+    "Diagnose": "Conntrack.diagnose() has its options as keywords",
+    "FindingId.ALL": "an enumeration can be iterated over",
+    "FindingId.name": "a member is its name",
+    "Setting.ALL": "an enumeration can be iterated over",
+    "Setting.name": "a member is its name",
+    "Summary.name": "names= of Conntrack.summary() and Summarizer.finish()",
+    "Grouped": "f'{number:,}'",
     "uapi": "the kernel's numbers, for those who read attributes by number in Rust",
     "wire": "the wire format; Python has the attributes of a flow as bytes",
     "Addresses": "values of keywords: text, ipaddress objects, and collections of them",
@@ -66,6 +68,9 @@ RENAMED = {
     "Conntrack.open_path": "Conntrack.__new__",
     "Conntrack.open_pid": "Conntrack.__new__",
     "Conntrack.capabilities_within": "Conntrack.capabilities",
+    "FindingId.CloseWait1Hour": "FindingId.CLOSE_WAIT_1_HOUR",
+    "FindingId.Established5Days": "FindingId.ESTABLISHED_5_DAYS",
+    "Names.of": "Names.__new__",
     "Dump.next": "Dump.__next__",
     "Dump.count": "Conntrack.count",
     "Batch.is_empty": "Batch.__len__",
@@ -158,9 +163,9 @@ set symmetric_difference toggle union
 """
 TRAIT_METHODS = set(TRAITS.split())
 
-TYPE = re.compile(r"pub (?:struct|enum|type|use) ctnetlink::(\w+)")
+TYPE = re.compile(r"pub (?:struct|enum|type|use) ctnetlink::(?:diagnose::)?(\w+)")
 MEMBER = re.compile(
-    r"pub (?:const )?(?:fn )?(?:const fn )?ctnetlink::(\w+)(?:<[^>]*>)?::(\w+)(\(?)"
+    r"pub (?:const )?(?:fn )?(?:const fn )?ctnetlink::(?:diagnose::)?(\w+)(?:<[^>]*>)?::(\w+)(\(?)"
 )
 
 

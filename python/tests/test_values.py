@@ -43,6 +43,8 @@ DNS = Tuple("udp", "10.0.0.1", "10.96.0.10", 1001, 53)
 PING = Tuple("icmp", "10.0.0.1", "10.0.0.2", icmp=Icmp(8, 0, 7))
 KEY = ServiceKey("kube-system", "kube-dns", "dns", "udp")
 
+FINDING = ctnetlink.FindingId.TABLE_NEAR_FULL
+
 VALUES = [
     DNS,
     PING,
@@ -80,6 +82,17 @@ VALUES = [
     ctnetlink.Progress("ipv4", 1, 2, 3),
     ctnetlink.CpuStats(0, *range(10)),
     ctnetlink.ExpectStats(0, 1, 2, 3),
+    ctnetlink.Statistics(drop=1, early_drop=2),
+    ctnetlink.Losses(1, 2, 3),
+    ctnetlink.Delta(2.0, ctnetlink.Statistics(), [ctnetlink.CpuDelta(0, ctnetlink.Statistics())]),
+    ctnetlink.Growth(1.0, None, False),
+    ctnetlink.Pressure(5, 10, evictable=3, growth=ctnetlink.Growth(1.0, 0.5, True)),
+    ctnetlink.Thresholds(usage_warning=0.5, dns=ctnetlink.Share(0.1, 10)),
+    ctnetlink.Churn(1.0, None, 0.5),
+    ctnetlink.Group("ipv4", "udp", "assured", 3),
+    ctnetlink.Finding(FINDING, ctnetlink.Level.CRITICAL, "x", [("entries", 1.0)], "y", None),
+    ctnetlink.LogLine("x", 1.0),
+    ctnetlink.Unseen("x", "y"),
     ctnetlink.Stayed("zone 1", "untested"),
     ctnetlink.Status(14),
     ctnetlink.Family.IPV4,

@@ -190,7 +190,7 @@ fn an_interval_says_what_is_lost_now() {
         let dropped = found.finding(FindingId::PacketsDropped).unwrap();
         assert_eq!(dropped.level, Level::Critical);
         assert!(dropped.says.starts_with("200 packets lost in 1."), "{dropped}");
-        assert_eq!(found.change.unwrap().statistics.losses().full, 200);
+        assert_eq!(found.delta.unwrap().statistics.losses().full, 200);
         assert_eq!(found.level, Some(Level::Critical));
         // The log is the machine's, and can be closed to this user.
         if let Some(line) = found.table_full {
@@ -419,6 +419,6 @@ fn what_cannot_be_seen_is_named() {
             assert!(unseen.contains(&what), "{unseen:?}");
         }
         assert!(found.unseen.iter().any(|unseen| unseen.why.contains("CAP_NET_ADMIN")));
-        assert!(found.summary.is_none() && found.change.is_none() && found.statistics.is_none());
+        assert!(found.summary.is_none() && found.delta.is_none() && found.statistics.is_none());
     });
 }

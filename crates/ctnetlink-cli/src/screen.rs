@@ -77,7 +77,7 @@ fn verdict(found: &Diagnosis) -> String {
     let Some(level) = found.level else {
         return " COULD NOT LOOK  see NOT SEEN below".into();
     };
-    let losses = found.change.as_ref().map(|change| (change, change.statistics.losses()));
+    let losses = found.delta.as_ref().map(|change| (change, change.statistics.losses()));
     if let Some((change, losses)) = losses.filter(|(_, losses)| losses.total() > 0) {
         let rate = change.per_second(losses.total());
         return format!(
@@ -90,7 +90,7 @@ fn verdict(found: &Diagnosis) -> String {
         let level = level.to_string().to_uppercase();
         return clipped(&format!(" {level}  {}", worst.says), WIDTH);
     }
-    let lost = match (found.change.is_some(), found.statistics.is_some()) {
+    let lost = match (found.delta.is_some(), found.statistics.is_some()) {
         (true, _) => "no packet is being lost",
         (false, true) => "no packet was lost",
         (false, false) => "lost packets could not be seen",

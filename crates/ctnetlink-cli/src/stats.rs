@@ -105,7 +105,7 @@ pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, 
 
 fn json(
     statistics: &Statistics,
-    change: Option<&ctnetlink::diagnose::Change>,
+    change: Option<&ctnetlink::diagnose::Delta>,
     cpus: &[ctnetlink::CpuStats],
 ) -> Result<Value, Failure> {
     if let Some(change) = change {

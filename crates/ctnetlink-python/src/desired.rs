@@ -23,6 +23,10 @@ use crate::value::{Address, Protocol, Socket, Span};
 pub(crate) struct DesiredState(Arc<ctnetlink::DesiredState>);
 
 impl DesiredState {
+    pub(crate) fn core(&self) -> &ctnetlink::DesiredState {
+        &self.0
+    }
+
     fn of(state: ctnetlink::DesiredState) -> DesiredState {
         DesiredState(Arc::new(state))
     }

@@ -9,6 +9,7 @@ mod capability;
 mod columns;
 mod deletion;
 mod desired;
+mod diagnose;
 mod dump;
 mod error;
 mod expectation;
@@ -46,6 +47,18 @@ mod _ctnetlink {
     use crate::deletion::{DeleteReport, Deletions, Failure, Zeroed};
     #[pymodule_export]
     use crate::desired::DesiredState;
+    #[pymodule_export]
+    use crate::diagnose::counters::{Accumulator, CpuDelta, Delta, Losses, Statistics};
+    #[pymodule_export]
+    use crate::diagnose::limits::{_setting, Limits};
+    #[pymodule_export]
+    use crate::diagnose::pressure::{Growth, Pressure, Share, Thresholds, Trend};
+    #[pymodule_export]
+    use crate::diagnose::summary::{
+        Churn, Group, Names, Summarizer, Summary, Top, TopRow, Unreplied,
+    };
+    #[pymodule_export]
+    use crate::diagnose::{_command, Diagnosis, Finding, LogLine, Unseen};
     #[pymodule_export]
     use crate::dump::Dump;
     #[pymodule_export]

@@ -68,6 +68,24 @@ impl From<ctnetlink::CpuStats> for CpuStats {
     }
 }
 
+impl From<&CpuStats> for ctnetlink::CpuStats {
+    fn from(stats: &CpuStats) -> Self {
+        let mut sample = ctnetlink::CpuStats::default();
+        sample.cpu = stats.cpu;
+        sample.found = stats.found;
+        sample.invalid = stats.invalid;
+        sample.insert = stats.insert;
+        sample.insert_failed = stats.insert_failed;
+        sample.drop = stats.drop;
+        sample.early_drop = stats.early_drop;
+        sample.error = stats.error;
+        sample.search_restart = stats.search_restart;
+        sample.clash_resolve = stats.clash_resolve;
+        sample.chain_toolong = stats.chain_toolong;
+        sample
+    }
+}
+
 impl From<ctnetlink::ExpectStats> for ExpectStats {
     fn from(stats: ctnetlink::ExpectStats) -> Self {
         let ctnetlink::ExpectStats { cpu, new, create, delete, .. } = stats;

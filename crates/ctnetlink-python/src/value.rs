@@ -109,9 +109,9 @@ impl Members {
 
 /// A Rust enumeration that is an enumeration of texts in Python: what is printed there is parsed here.
 macro_rules! enumeration {
-    ($name:ident) => {
+    ($name:ident = $rust:ty) => {
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-        pub(crate) struct $name(pub(crate) ctnetlink::$name);
+        pub(crate) struct $name(pub(crate) $rust);
 
         into_python!($name, |value, py| {
             static MEMBERS: Members = Members::of(stringify!($name));
@@ -157,9 +157,19 @@ texts!(Criterion, "KernelCriterion");
 texts!(OutcomeKind, "OutcomeKind");
 texts!(VerdictKind, "VerdictKind");
 
-enumeration!(TcpState);
-enumeration!(SctpState);
-enumeration!(Profile);
+texts!(FindingId, "FindingId");
+texts!(Level, "Level");
+
+impl Level {
+    pub(crate) fn of(level: ctnetlink::diagnose::Level) -> Level {
+        Level(level.to_string())
+    }
+}
+
+enumeration!(TcpState = ctnetlink::TcpState);
+enumeration!(SctpState = ctnetlink::SctpState);
+enumeration!(Profile = ctnetlink::Profile);
+enumeration!(Setting = ctnetlink::diagnose::Setting);
 
 /// `ipv4` or `ipv6`; also taken are `socket.AF_INET` and `socket.AF_INET6`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -49,22 +49,22 @@ fn share(count: u64, of: u64) -> f64 {
 
 /// What the counters say was lost or evicted.
 fn lost(diagnosis: &Diagnosis, _: &Thresholds, found: &mut Vec<Finding>) {
-    if let Some(change) = &diagnosis.change {
-        let losses = change.statistics.losses();
+    if let Some(delta) = &diagnosis.delta {
+        let losses = delta.statistics.losses();
         let evidence = [
             ("lost", as_f64(losses.total())),
             ("full", as_f64(losses.full)),
             ("clash", as_f64(losses.clash)),
             ("chain", as_f64(losses.chain)),
-            ("seconds", change.elapsed.as_secs_f64()),
+            ("seconds", delta.elapsed.as_secs_f64()),
         ];
         if losses.total() > 0 {
-            let cpus = change.cpus.iter().filter(|cpu| cpu.statistics.losses().total() > 0);
+            let cpus = delta.cpus.iter().filter(|cpu| cpu.statistics.losses().total() > 0);
             let cpus = cpus.map(|c| format!("cpu{} {}", c.cpu, c.statistics.losses().total()));
             let says = format!(
                 "{} packets lost in {:.1} s: full {}, clash {}, chain {} ({})",
                 Grouped(losses.total()),
-                change.elapsed.as_secs_f64(),
+                delta.elapsed.as_secs_f64(),
                 losses.full,
                 losses.clash,
                 losses.chain,
@@ -80,12 +80,12 @@ fn lost(diagnosis: &Diagnosis, _: &Thresholds, found: &mut Vec<Finding>) {
                 _ => finding.now(DELETE_TIME_WAIT),
             });
         }
-        let evicted = change.statistics.early_drop.unwrap_or(0);
+        let evicted = delta.statistics.early_drop.unwrap_or(0);
         if evicted > 0 {
             let says = format!(
                 "{} entries evicted in {:.1} s; each may be an unanswered DNS query",
                 Grouped(evicted),
-                change.elapsed.as_secs_f64()
+                delta.elapsed.as_secs_f64()
             );
             found.push(
                 Finding::new(Id::Evicting, Level::Critical, says)
@@ -98,7 +98,7 @@ fn lost(diagnosis: &Diagnosis, _: &Thresholds, found: &mut Vec<Finding>) {
         }
         let races = losses.clash;
         if races > 0 {
-            let taken = change.statistics.found.unwrap_or(0);
+            let taken = delta.statistics.found.unwrap_or(0);
             found.push(
                 Finding::new(
                     Id::SnatPortRace,
@@ -113,9 +113,9 @@ fn lost(diagnosis: &Diagnosis, _: &Thresholds, found: &mut Vec<Finding>) {
                 ),
             );
         }
-        let taken = change.statistics.found.unwrap_or(0);
+        let taken = delta.statistics.found.unwrap_or(0);
         let new = diagnosis.summary.as_ref().and_then(|summary| summary.churn.new_per_second());
-        let new = new.map(|rate| rate * change.elapsed.as_secs_f64());
+        let new = new.map(|rate| rate * delta.elapsed.as_secs_f64());
         if new.is_some_and(|new| new >= 1.0 && as_f64(taken) > TAKEN_TUPLES * new) {
             found.push(ports_exhausted(format!("{} tuples were taken", Grouped(taken)), taken));
         }
@@ -213,7 +213,7 @@ fn full(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Finding>
 fn chains(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Finding>) {
     let Some(buckets) = diagnosis.limits.get(Setting::Buckets).filter(|b| *b != 0) else { return };
     let limit = diagnosis.limits.get(Setting::Max).unwrap_or(0);
-    let long = diagnosis.change.as_ref().map_or(0, |change| change.statistics.losses().chain);
+    let long = diagnosis.delta.as_ref().map_or(0, |delta| delta.statistics.losses().chain);
     let mean =
         diagnosis.entries_of_all_namespaces.map(|all| 2.0 * as_f64(all) / f64::from(buckets));
     let when_full = 2.0 * f64::from(limit) / f64::from(buckets);

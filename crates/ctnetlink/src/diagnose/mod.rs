@@ -37,7 +37,7 @@ pub use self::limits::Limits;
 pub use self::names::Names;
 pub use self::pressure::{Level, Pressure};
 pub use self::setting::{Setting, Unit};
-pub use self::statistics::{Accumulator, Change, CpuChange, Losses, Statistics};
+pub use self::statistics::{Accumulator, CpuDelta, Delta, Losses, Statistics};
 pub use self::summary::{Churn, Group, Summarizer, Summary, Unreplied};
 pub use self::thresholds::{Share, Thresholds};
 pub use self::top::{Top, TopRow};
@@ -88,7 +88,7 @@ pub struct Diagnosis {
     /// The kernel's counters since the namespace exists.
     pub statistics: Option<Statistics>,
     /// What was counted during the interval.
-    pub change: Option<Change>,
+    pub delta: Option<Delta>,
     /// The settings in force.
     pub limits: Limits,
     /// What holds the table.
@@ -233,7 +233,7 @@ impl<'c> Diagnose<'c> {
             self.wait(start)?;
             match ct.stats_per_cpu() {
                 Ok(sample) => {
-                    diagnosis.change = counters.add(start.elapsed(), &sample);
+                    diagnosis.delta = counters.add(start.elapsed(), &sample);
                     diagnosis.statistics = Some(*counters.total());
                 }
                 Err(error) => diagnosis.miss("counters", error),

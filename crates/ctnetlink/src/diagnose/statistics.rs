@@ -115,7 +115,7 @@ fn grown(before: u64, now: u64) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct CpuChange {
+pub struct CpuDelta {
     /// Number of the CPU.
     pub cpu: u16,
     /// What was counted.
@@ -126,17 +126,17 @@ pub struct CpuChange {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct Change {
+pub struct Delta {
     /// Time between the samples. In JSON, seconds.
     #[cfg_attr(feature = "serde", serde(serialize_with = "super::seconds"))]
     pub elapsed: Duration,
     /// Sums over all CPUs.
     pub statistics: Statistics,
     /// What each CPU counted, in the order of the kernel's answer.
-    pub cpus: Vec<CpuChange>,
+    pub cpus: Vec<CpuDelta>,
 }
 
-impl Change {
+impl Delta {
     /// Per second; 0 if no time has passed.
     pub fn per_second(&self, count: u64) -> f64 {
         let seconds = self.elapsed.as_secs_f64();
@@ -159,9 +159,9 @@ pub(super) fn as_f64(count: u64) -> f64 {
 /// let start = Instant::now();
 /// let mut counters = Accumulator::default();
 /// loop {
-///     let change = counters.add(start.elapsed(), &ct.stats_per_cpu()?);
+///     let delta = counters.add(start.elapsed(), &ct.stats_per_cpu()?);
 ///     println!("{} lost now, {} in all",
-///         change.map_or(0, |change| change.statistics.losses().total()),
+///         delta.map_or(0, |delta| delta.statistics.losses().total()),
 ///         counters.total().losses().total());
 ///     std::thread::sleep(Duration::from_secs(2));
 /// }
@@ -176,21 +176,21 @@ pub struct Accumulator {
 impl Accumulator {
     /// Adds a sample, taken at a moment of the caller's monotonic clock, and returns what was
     /// counted since the one before. The first sample counts from the start of the namespace.
-    pub fn add(&mut self, moment: Duration, sample: &[CpuStats]) -> Option<Change> {
+    pub fn add(&mut self, moment: Duration, sample: &[CpuStats]) -> Option<Delta> {
         let Some((before, cpus)) = self.last.replace((moment, sample.to_vec())) else {
             sample.iter().for_each(|cpu| self.total.add(&Statistics::of(cpu)));
             return None;
         };
-        let mut change = Change { elapsed: moment.saturating_sub(before), ..Change::default() };
+        let mut delta = Delta { elapsed: moment.saturating_sub(before), ..Delta::default() };
         for now in sample {
             let earlier = cpus.iter().find(|cpu| cpu.cpu == now.cpu);
             let none = CpuStats { cpu: now.cpu, ..CpuStats::default() };
             let statistics = Statistics::since(earlier.unwrap_or(&none), now);
-            change.statistics.add(&statistics);
-            change.cpus.push(CpuChange { cpu: now.cpu, statistics });
+            delta.statistics.add(&statistics);
+            delta.cpus.push(CpuDelta { cpu: now.cpu, statistics });
         }
-        self.total.add(&change.statistics);
-        Some(change)
+        self.total.add(&delta.statistics);
+        Some(delta)
     }
 
     /// The sums of all samples.
@@ -218,17 +218,17 @@ mod tests {
         assert_eq!(counters.add(Duration::ZERO, &sample(&[u32::MAX - 1, 5])), None);
         let first = u64::from(u32::MAX) + 4;
         assert_eq!(counters.total().drop, Some(first));
-        let change = counters.add(Duration::from_secs(2), &sample(&[8, 6])).unwrap();
-        assert_eq!(change.statistics.drop, Some(11));
+        let delta = counters.add(Duration::from_secs(2), &sample(&[8, 6])).unwrap();
+        assert_eq!(delta.statistics.drop, Some(11));
         assert_eq!(
-            (change.cpus[0].statistics.drop, change.cpus[1].statistics.drop),
+            (delta.cpus[0].statistics.drop, delta.cpus[1].statistics.drop),
             (Some(10), Some(1))
         );
-        assert!((change.per_second(11) - 5.5).abs() < 1e-9);
+        assert!((delta.per_second(11) - 5.5).abs() < 1e-9);
         assert_eq!(counters.total().drop, Some(first + 11));
         // A CPU that starts again counts from 0, and a new one is not a wrap.
-        let change = counters.add(Duration::from_secs(3), &sample(&[3, 6, 7])).unwrap();
-        assert_eq!(change.statistics.drop, Some(3 + 7));
+        let delta = counters.add(Duration::from_secs(3), &sample(&[3, 6, 7])).unwrap();
+        assert_eq!(delta.statistics.drop, Some(3 + 7));
         // What the kernel does not send stays absent.
         assert_eq!(counters.total().chain_toolong, None);
     }

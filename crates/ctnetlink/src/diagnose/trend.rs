@@ -28,6 +28,14 @@ pub struct Growth {
     pub significant: bool,
 }
 
+impl Growth {
+    /// A growth that was found elsewhere: entries a second, the standard error of that, and whether it
+    /// is more than chance.
+    pub fn new(per_second: f64, error: Option<f64>, significant: bool) -> Growth {
+        Growth { per_second, error, significant }
+    }
+}
+
 /// Samples of the count, of the last 300 s, for a growth by least squares. It keeps at most 128.
 ///
 /// The difference of two samples says next to nothing: at 2,000 new entries a second, one second

@@ -1,0 +1,161 @@
+"""The diagnosis, and the command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ctnetlink
+from ctnetlink import (
+    Accumulator,
+    Conntrack,
+    FindingId,
+    Level,
+    Losses,
+    Names,
+    Pressure,
+    Setting,
+    Share,
+    Statistics,
+    Summarizer,
+    Thresholds,
+    Trend,
+    Unit,
+)
+
+Insert = Callable[..., None]
+
+
+def test_a_diagnosis_says_what_it_found(insert: Insert) -> None:
+    for port in range(1000, 1020):
+        insert("10.9.0.1", "10.96.0.10", "10.244.1.5", sport=port)
+    desired = ctnetlink.DesiredState.from_frontends(
+        {("udp", "10.96.0.10", 53): [("10.244.7.7", 53)]}
+    )
+    with Conntrack() as ct:
+        found = ct.diagnose(interval=0.05, desired=desired)
+        assert found.level is Level.CRITICAL and found.stale == 20
+        assert found.is_host is False and found.kernel and found.processors
+        stale = found.finding("stale-entries")
+        assert stale is not None and stale.id is FindingId.STALE_ENTRIES
+        assert stale.evidence == [("stale", 20.0)] and stale.now and "reconcile" in stale.now
+        assert found.finding(FindingId.TABLE_NEAR_FULL) is None
+        with pytest.raises(ValueError, match="unknown finding"):
+            found.finding("nonsense")
+        assert found.pressure and found.pressure.entries == 20
+        assert found.delta and found.delta.statistics.losses().total == 0
+        assert found.summary and found.summary.of_protocol("udp") == 20
+        assert json.loads(found.json())["summary"]["entries"] == 20
+        # Other thresholds find more.
+        strict = found.judge(Thresholds(dns=Share(0.1, 10), one=Share(0.5, 10)))
+        ids = [finding.id for finding in strict.findings]
+        assert FindingId.DNS_SHARE in ids and FindingId.ONE_FRONTEND in ids
+        assert str(strict).startswith("critical stale-entries: ")
+        assert found == found.judge(Thresholds())
+
+
+def test_a_summary_has_names(insert: Insert) -> None:
+    insert("10.9.0.1", "10.96.0.10", "10.244.1.5")
+    insert("10.9.0.1", "10.96.0.10", "10.244.1.5", sport=1001)
+    names = Names()
+    assert names.is_empty()
+    names.add("10.9.0.1", "shop/web-0")
+    assert names.address("10.9.0.1") == "shop/web-0"
+    with Conntrack() as ct:
+        summary = ct.summary(5, names=names)
+        (source,) = summary.sources.rows
+        assert (source.name, source.at_least, source.at_most) == ("shop/web-0", 2, 2)
+        assert source.port is None and source.protocol is None
+        (frontend,) = summary.frontends.rows
+        assert (str(frontend.address), frontend.port, frontend.protocol) == (
+            "10.96.0.10",
+            53,
+            "udp",
+        )
+        assert summary.zones == {0: 2} and summary.evictable() == 2 and summary.dns == 2
+        assert summary.in_state("udp", "unreplied") == 2
+        # The same without a kernel, flow by flow.
+        again = Summarizer(ct.limits())
+        for flow in ct.dump():
+            again.add(flow)
+        counted = again.finish(5, names=names)
+        assert counted.groups == summary.groups and counted.sources == summary.sources
+        with pytest.raises(ValueError, match="finished"):
+            again.finish()
+
+
+def test_settings_are_read_and_set() -> None:
+    with Conntrack() as ct:
+        limits = ct.limits()
+        assert limits.get("udp_timeout") == limits.get(Setting.UDP) == 30
+        assert limits.get(Setting.MAX) == ct.limit()
+        assert limits.is_initial_namespace is False
+        assert all(isinstance(setting, Setting) for setting, _ in limits.items())
+        ct.set_limit("udp_timeout", 10)
+        assert ct.limits().get(Setting.UDP) == 10 and ct.limits() != limits
+        with pytest.raises(PermissionError, match=r"nf_conntrack_max: .*whole machine"):
+            ct.set_limit(Setting.MAX, 1000)
+        with pytest.raises(OSError, match="out of range"):
+            ct.set_limit(Setting.UDP, 2**31)
+        with pytest.raises(ValueError, match="unknown setting"):
+            ct.set_limit("udp_timeoot", 1)
+    assert Setting.TCP_ESTABLISHED.unit is Unit.SECONDS
+    assert Setting.TCP_ESTABLISHED.default_value == 432_000
+    assert Setting.MAX.is_global and Setting.MAX.path.endswith("/nf_conntrack_max")
+    assert len(Setting) >= 39 and all(setting.unit in Unit for setting in Setting)
+
+
+def test_counters_add_up(insert: Insert) -> None:
+    counters = Accumulator()
+    with Conntrack() as ct:
+        assert counters.add(time.monotonic(), ct.stats_per_cpu()) is None
+        insert("10.9.0.1", "10.96.0.10", "10.244.1.5")
+        delta = counters.add(time.monotonic(), ct.stats_per_cpu())
+    assert delta is not None and delta.statistics.insert == 1 and len(delta.cpus) >= 1
+    assert counters.total().insert == 1 and delta.per_second(0) == 0.0
+    assert Statistics(drop=10, insert_failed=7, chain_toolong=3).losses() == Losses(6, 4, 3)
+
+
+def test_pressure_and_growth_need_no_kernel() -> None:
+    full = Pressure(262_144, 262_144, buckets=262_144, evictable=2_621)
+    assert full.level() is Level.CRITICAL and full.headroom() == 0 and full.usage() == 1.0
+    assert full.loss_when_full() == pytest.approx(0.852, abs=0.001)
+    assert Pressure(5).headroom() is None
+    trend = Trend()
+    for second in range(60):
+        trend.add(second, 1000 + 50 * second)
+    growth = trend.growth(20.0)
+    assert growth is not None and growth.significant
+    assert Pressure(5000, 10_000, growth=growth).time_to_full() == pytest.approx(100, abs=0.1)
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-P", "-m", "ctnetlink", *arguments]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def test_the_command_is_there(insert: Insert) -> None:
+    insert("10.9.0.1", "10.96.0.10", "10.244.1.5")
+    assert command("count").stdout == "1\n"
+    doctor = command("doctor", "--interval", "0", "--json")
+    assert doctor.returncode == 0 and json.loads(doctor.stdout)["summary"]["entries"] == 1
+    assert command("doctor", "--nonsense").returncode == 3
+    assert command("delete", "udp and").returncode == 2
+    script = Path(sys.executable).parent / "ctnetlink"
+    shown = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["ctnetlink", ctnetlink.__version__]
+
+
+def test_the_command_obeys_signals() -> None:
+    words = [sys.executable, "-P", "-m", "ctnetlink", "count", "--watch=60"]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline() == b"0\n"
+    os.kill(child.pid, signal.SIGINT)
+    _, errors = child.communicate(timeout=5)
+    assert child.returncode == -signal.SIGINT and errors == b""
