@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := conntrack nftables iproute2
 
-.PHONY: run test deps lint rust python wheel docs stubs examples api oldest-rust deny bench fuzz cases churn kernels parity bench-peers clean
+.PHONY: run test deps lint rust python wheel docs dist stubs examples api oldest-rust deny bench fuzz cases churn kernels parity bench-peers clean
 
 ## The main job, on a private kube-like table.
 run:
@@ -60,6 +60,11 @@ $(BIN)/python:
 wheel: $(BIN)/python
 	$(BIN)/pip install --quiet 'maturin>=1.14,<2' ziglang 'auditwheel>=6' twine
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -P python/tools/wheels.py
+
+## The command as one static binary, with manual pages and completions, in target/dist.
+dist: $(BIN)/python
+	$(BIN)/pip install --quiet ziglang cargo-zigbuild
+	PATH=$(CURDIR)/$(BIN):$$PATH crates/ctnetlink-cli/dist
 
 ## The documentation of the crates, and the site of the Python package in target/python-docs.
 docs: $(BIN)/python

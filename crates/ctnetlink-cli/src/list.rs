@@ -1,6 +1,7 @@
 //! `list` and `count`.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -45,15 +46,21 @@ pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, 
     let ct = namespace.open()?;
     let mut out = output::stdout();
     let mut dump = ct.dump(&filter)?;
+    // A line is made in memory, which is cheaper than to write its parts.
+    let mut line = String::new();
     while let Some(flow) = dump.next()? {
-        if arguments.json {
-            serde_json::to_writer(&mut out, &flow)?;
-            writeln!(out)?;
+        line.clear();
+        // Writing to a string cannot fail.
+        let _ = if arguments.json {
+            line += &serde_json::to_string(&flow)?;
+            Ok(())
         } else if arguments.extended {
-            writeln!(out, "{}", flow.line().extended().id())?;
+            write!(line, "{}", flow.line().extended().id())
         } else {
-            writeln!(out, "{flow}")?;
-        }
+            write!(line, "{flow}")
+        };
+        line.push('\n');
+        out.write_all(line.as_bytes())?;
     }
     out.flush()?;
     Ok(Done::OK)
