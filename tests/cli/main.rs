@@ -3,6 +3,7 @@
 
 mod doctor;
 mod reconcile;
+mod runbook;
 mod table;
 
 use std::path::PathBuf;

@@ -25,7 +25,7 @@ const NOT_CHECKED: [&str; 5] = [
 pub(crate) fn diagnosis(found: &Diagnosis, namespace: &str) -> String {
     let mut text = String::new();
     header(&mut text, found);
-    line(&mut text, &verdict(found));
+    wrapped(&mut text, &verdict(found), 1);
     state(&mut text, found);
     if let Some(summary) = found.summary.as_ref().filter(|summary| summary.entries > 0) {
         groups(&mut text, summary);
@@ -75,20 +75,20 @@ pub(crate) fn header(text: &mut String, found: &Diagnosis) {
 /// One line that says it. Outside the host's namespace it never says that all is well.
 fn verdict(found: &Diagnosis) -> String {
     let Some(level) = found.level else {
-        return " COULD NOT LOOK  see NOT SEEN below".into();
+        return "COULD NOT LOOK  see NOT SEEN below".into();
     };
     let losses = found.delta.as_ref().map(|change| (change, change.statistics.losses()));
     if let Some((change, losses)) = losses.filter(|(_, losses)| losses.total() > 0) {
         let rate = change.per_second(losses.total());
         return format!(
-            " CRITICAL  packets are being lost: {rate:.0}/s  (full {}, clash {}, chain {})",
+            "CRITICAL  packets are being lost: {rate:.0}/s  (full {}, clash {}, chain {})",
             losses.full, losses.clash, losses.chain
         );
     }
     let worst = found.findings.first().filter(|finding| finding.level >= Level::Warning);
     if let Some(worst) = worst {
         let level = level.to_string().to_uppercase();
-        return clipped(&format!(" {level}  {}", worst.says), WIDTH);
+        return format!("{level}  {}", worst.says);
     }
     let lost = match (found.delta.is_some(), found.statistics.is_some()) {
         (true, _) => "no packet is being lost",
@@ -96,10 +96,10 @@ fn verdict(found: &Diagnosis) -> String {
         (false, false) => "lost packets could not be seen",
     };
     match (found.is_host, found.summary.is_some()) {
-        (Some(true), true) => format!(" OK  {lost}"),
-        (Some(true), false) => format!(" OK AS FAR AS SEEN  {lost}"),
-        (_, true) => format!(" NOTHING FOUND IN THIS NAMESPACE  {lost}; the host's: --host"),
-        (_, false) => format!(" NOTHING FOUND AS FAR AS SEEN  {lost}; the host's: --host"),
+        (Some(true), true) => format!("OK  {lost}"),
+        (Some(true), false) => format!("OK AS FAR AS SEEN  {lost}"),
+        (_, true) => format!("NOTHING FOUND IN THIS NAMESPACE  {lost}; the host's: --host"),
+        (_, false) => format!("NOTHING FOUND AS FAR AS SEEN  {lost}; the host's: --host"),
     }
 }
 

@@ -151,12 +151,12 @@ fn draw(view: &mut View, found: &Diagnosis, every: Option<Duration>) -> String {
         let new = row.new_per_second.map_or(String::new(), |new| format!("{new:.0}"));
         let mark = if row.at_least == row.at_most { "" } else { "≤" };
         let entries = format!("{mark}{}", Grouped(row.at_most));
-        let _ = writeln!(
-            text,
+        let row_text = format!(
             " {:<43}{entries:>11} {:>6} {change:>9} {new:>7}",
             screen::clipped(&name, 43),
             screen::share(row.at_most, summary.entries)
         );
+        let _ = writeln!(text, "{}", row_text.trim_end());
         view.before.insert(key, row.at_most);
     }
     if top.other > 0 {

@@ -187,10 +187,9 @@ fn full(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Finding>
     {
         if loss > thresholds.loss_when_full {
             let says = format!(
-                "only {} of the entries can be evicted: {} of new connections are lost when the table \
-                 is full",
-                percent(share(evictable, pressure.entries.into())),
-                percent(loss)
+                "{} of new flows are lost when full: {} can be evicted",
+                percent(loss),
+                percent(share(evictable, pressure.entries.into()))
             );
             found.push(
                 Finding::new(Id::FullAndAssured, Level::Critical, says)
