@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -88,6 +90,51 @@ def test_a_summary_has_names(insert: Insert) -> None:
         assert counted.groups == summary.groups and counted.sources == summary.sources
         with pytest.raises(ValueError, match="finished"):
             again.finish()
+
+
+def test_a_summary_equals_what_conntrack_lists() -> None:
+    """Random tables, counted by another program."""
+    random = Random(14)
+    with Conntrack() as ct:
+        for _ in range(5):
+            ct.flush_all()
+            batch = ctnetlink.Batch()
+            for n in range(random.randrange(200, 2000)):
+                protocol = random.choice(["udp", "tcp"])
+                client = f"10.0.{random.randrange(4)}.{random.randrange(30)}"
+                frontend = f"10.96.0.{random.randrange(9)}"
+                backend = f"10.244.0.{random.randrange(20)}"
+                port, service = 1024 + n, random.choice([53, 80, 443])
+                orig = ctnetlink.Tuple(protocol, client, frontend, port, service)
+                reply = ctnetlink.Tuple(protocol, backend, client, 8080, port)
+                state = ctnetlink.TcpProtocolState(random.choice(list(ctnetlink.TcpState)[1:9]))
+                status = random.choice([[], ["SEEN_REPLY"], ["SEEN_REPLY", "ASSURED"]])
+                of = state if protocol == "tcp" else None
+                batch.create(ctnetlink.NewEntry(orig, 600, reply=reply, status=status, state=of))
+            assert all(outcome.is_done for outcome in ct.execute(batch))
+            listed = subprocess.run(["conntrack", "-L"], capture_output=True, text=True, check=True)
+            states: Counter[tuple[str, str]] = Counter()
+            frontends: Counter[tuple[str, int, str]] = Counter()
+            sources: Counter[str] = Counter()
+            for line in listed.stdout.splitlines():
+                words = line.split()
+                pairs = [word.split("=") for word in words if "=" in word]
+                if words[0] == "tcp":
+                    states["tcp", words[3]] += 1
+                else:
+                    replied = "unreplied" if "[UNREPLIED]" in words else "replied"
+                    states["udp", "assured" if "[ASSURED]" in words else replied] += 1
+                (_, src), (_, dst), _, (_, port_text) = pairs[:4]
+                frontends[dst, int(port_text), words[0]] += 1
+                sources[src] += 1
+            summary = ct.summary(10_000)
+            assert {(g.protocol, g.state): g.entries for g in summary.groups} == states
+            assert {
+                (str(row.address), row.port, row.protocol): row.at_least
+                for row in summary.frontends.rows
+            } == frontends
+            assert {str(row.address): row.at_most for row in summary.sources.rows} == sources
+            assert summary.sources.maximum_error == 0
 
 
 def test_settings_are_read_and_set() -> None:

@@ -305,3 +305,42 @@ fn completions_and_manual_pages() {
     let page = ctnetlink(&["man"]).stdout;
     assert!(page.contains(".TH ctnetlink") && page.contains("doctor"), "{page}");
 }
+
+/// A container mounts `/proc/sys` read-only.
+#[test]
+fn a_read_only_proc_sys_is_named() {
+    in_netns(|| {
+        let path = command();
+        let script = format!(
+            "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec {} limits set \
+             udp_timeout=10",
+            path.display()
+        );
+        let run: Run =
+            Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap().into();
+        assert_eq!(run.status, 1, "{}", run.all());
+        for words in
+            ["10 in /proc/sys/net/netfilter/nf_conntrack_udp_timeout", "EROFS", "container"]
+        {
+            assert!(run.stderr.contains(words), "{}", run.all());
+        }
+    });
+}
+
+/// `--host` is the namespace of process 1, wherever this runs.
+#[test]
+fn the_host_is_process_1() {
+    in_netns(|| {
+        insert_all();
+        let path = command();
+        let path = path.display();
+        // Process 1 of the new process namespace stays here; the command runs in yet another one.
+        let script = format!("unshare --net sh -c '{path} count; {path} count --host'");
+        let run: Run = Command::new("unshare")
+            .args(["--pid", "--fork", "--mount-proc", "sh", "-c", &script])
+            .output()
+            .unwrap()
+            .into();
+        assert_eq!(run.stdout, "0\n11\n", "{}", run.all());
+    });
+}
