@@ -55,7 +55,7 @@ python: deps $(BIN)/python
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-## The wheels and the source distribution, in python/dist: for each target that this Rust has, with zig
+## The wheels and the source distribution, in target/wheels: for each target that this Rust has, with zig
 ## from PyPI as the linker. Tries the wheel of this machine in fresh environments, without privileges.
 wheel: $(BIN)/python
 	$(BIN)/pip install --quiet 'maturin>=1.14,<2' ziglang 'auditwheel>=6' twine

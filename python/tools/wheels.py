@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent
-DIST = PACKAGE / "dist"
+DIST = PACKAGE.parent / "target" / "wheels"
 
 #: Rust's name of a target, and the oldest C library that its wheel asks for.
 TARGETS = {

@@ -34,7 +34,8 @@ fn folders_and_files_that_texts_name_exist() {
             let top = path.split('/').next().unwrap();
             let ours = root().join(top).exists();
             let inside = root().join("crates/ctnetlink/src").join(top).exists();
-            if !looks || !(ours || inside) {
+            // What is built is not there in a fresh checkout.
+            if !looks || !(ours || inside) || top == "target" {
                 continue;
             }
             seen += 1;
