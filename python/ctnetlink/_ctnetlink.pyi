@@ -147,7 +147,7 @@ __version__: str
 
 def _make(maker: Callable[..., object], options: dict[str, object]) -> object: ...
 def _command(arguments: Sequence[str]) -> int: ...
-def _setting(setting: Setting) -> tuple[str, int | None, bool, str]: ...
+def _setting(setting: Setting) -> tuple[str, int | None, bool, str, int]: ...
 
 _Socket: TypeAlias = tuple[Address, int]
 _AnySocket: TypeAlias = tuple[AnyAddress, int]
@@ -2612,7 +2612,10 @@ class Statistics:
     def chain_toolong(self) -> int | None:
         """Entries refused because the hash chain was too long. Linux 5.15."""
     def losses(self) -> Losses:
-        """Return the packets lost, by reason."""
+        """Return the packets lost, by reason, of one CPU.
+
+        ``Delta.losses`` and ``Accumulator.losses()`` add up those of all.
+        """
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -2671,14 +2674,21 @@ class CpuDelta:
 class Delta:
     """What was counted between two samples."""
 
-    __match_args__: ClassVar[tuple[Literal["elapsed"], Literal["statistics"], Literal["cpus"]]]
-    def __new__(cls, elapsed: float, statistics: Statistics, cpus: list[CpuDelta]) -> Self: ...
+    __match_args__: ClassVar[
+        tuple[Literal["elapsed"], Literal["statistics"], Literal["losses"], Literal["cpus"]]
+    ]
+    def __new__(
+        cls, elapsed: float, statistics: Statistics, losses: Losses, cpus: list[CpuDelta]
+    ) -> Self: ...
     @property
     def elapsed(self) -> float:
         """Seconds between the samples."""
     @property
     def statistics(self) -> Statistics:
         """Sums over all CPUs."""
+    @property
+    def losses(self) -> Losses:
+        """Packets lost, of all CPUs."""
     @property
     def cpus(self) -> list[CpuDelta]:
         """What each CPU counted."""
@@ -2737,7 +2747,7 @@ class Pressure:
         """Entries of the namespace, as the kernel counts them."""
     @property
     def limit(self) -> int | None:
-        """How many it may have; ``None`` or 0 if there is no limit."""
+        """How many it may have; 0 if there is no limit, ``None`` if it is not known."""
     @property
     def buckets(self) -> int | None:
         """Buckets of the hash table, which all namespaces share."""
@@ -3139,6 +3149,8 @@ class Thresholds:
         hidden: Share | None = None,
         stale_critical: float | None = None,
         expectations: float | None = None,
+        source_ports: int | None = None,
+        flood_sources: int | None = None,
     ) -> Self: ...
     @property
     def usage_warning(self) -> float:
@@ -3185,6 +3197,14 @@ class Thresholds:
     @property
     def expectations(self) -> float:
         """Part of the limit on expectations."""
+    @property
+    def source_ports(self) -> int:
+        """Entries of one destination after NAT that use up the source ports."""
+    @property
+    def flood_sources(self) -> int:
+        """Sources of unanswered SYNs that are a flood."""
+    def check(self) -> None:
+        """Raise a ``ValueError`` that names the first one that makes no sense."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __reduce__(self) -> tuple[object, ...]: ...
@@ -3202,6 +3222,8 @@ class Accumulator:
         ``moment`` is when it was taken, in seconds of ``time.monotonic()``. The first sample counts from
         the start of the namespace, and returns ``None``.
         """
+    def losses(self) -> Losses:
+        """Return the packets lost, of all CPUs and samples."""
     def total(self) -> Statistics:
         """Return the sums of all samples."""
 
@@ -3253,6 +3275,9 @@ class Limits:
     One that the kernel does not have is ``None``.
     """
 
+    def __new__(cls, values: Sequence[tuple[Setting | str, int]] | None = None) -> Self: ...
+    def with_(self, setting: Setting | str, value: int) -> Limits:
+        """Return the same with a value for a setting, such as one that was saved with a table."""
     def get(self, setting: Setting | str) -> int | None:
         """Return the value of a setting (``"max"``, ``Setting.TCP_TIME_WAIT``)."""
     def items(self) -> list[tuple[Setting, int]]:
@@ -3293,6 +3318,9 @@ class Diagnosis:
     @property
     def statistics(self) -> Statistics | None:
         """The kernel's counters since the namespace exists."""
+    @property
+    def losses(self) -> Losses | None:
+        """Packets lost since the namespace exists."""
     @property
     def delta(self) -> Delta | None:
         """What was counted during the interval."""

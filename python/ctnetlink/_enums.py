@@ -258,7 +258,12 @@ class Setting(StrEnum):
         """The file in the namespace of the thread that opens it."""
         return self._known()[3]
 
-    def _known(self) -> tuple[str, int | None, bool, str]:
+    @property
+    def largest_value(self) -> int:
+        """The largest value that makes sense. The kernel refuses some that are smaller."""
+        return self._known()[4]
+
+    def _known(self) -> tuple[str, int | None, bool, str, int]:
         from ctnetlink._ctnetlink import _setting
 
         return _setting(self)

@@ -51,7 +51,7 @@ def test_a_diagnosis_says_what_it_found(insert: Insert) -> None:
         with pytest.raises(ValueError, match="unknown finding"):
             found.finding("nonsense")
         assert found.pressure and found.pressure.entries == 20
-        assert found.delta and found.delta.statistics.losses().total == 0
+        assert found.delta and found.delta.losses.total == 0
         assert found.summary and found.summary.of_protocol("udp") == 20
         assert json.loads(found.json())["summary"]["entries"] == 20
         # Other thresholds find more.
@@ -60,6 +60,9 @@ def test_a_diagnosis_says_what_it_found(insert: Insert) -> None:
         assert FindingId.DNS_SHARE in ids and FindingId.ONE_FRONTEND in ids
         assert str(strict).startswith("critical stale-entries: ")
         assert found == found.judge(Thresholds())
+        with pytest.raises(ValueError, match="usage_critical: 90"):
+            found.judge(Thresholds(usage_critical=90.0))
+        assert found.losses == Losses(0, 0, 0)
 
 
 def test_a_summary_has_names(insert: Insert) -> None:
@@ -154,6 +157,8 @@ def test_settings_are_read_and_set() -> None:
             ct.set_limit("udp_timeoot", 1)
     assert Setting.TCP_ESTABLISHED.unit is Unit.SECONDS
     assert Setting.TCP_ESTABLISHED.default_value == 432_000
+    assert ctnetlink.Limits([("udp_timeout", 30)]).with_("max", 5).get(Setting.MAX) == 5
+    assert Setting.MAX.largest_value == 2**31 - 1
     assert Setting.MAX.is_global and Setting.MAX.path.endswith("/nf_conntrack_max")
     assert len(Setting) >= 39 and all(setting.unit in Unit for setting in Setting)
 

@@ -70,6 +70,7 @@ RENAMED = {
     "Conntrack.capabilities_within": "Conntrack.capabilities",
     "FindingId.CloseWait1Hour": "FindingId.CLOSE_WAIT_1_HOUR",
     "FindingId.Established5Days": "FindingId.ESTABLISHED_5_DAYS",
+    "Limits.with": "Limits.with_",
     "Names.of": "Names.__new__",
     "Dump.next": "Dump.__next__",
     "Dump.count": "Conntrack.count",

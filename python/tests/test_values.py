@@ -43,6 +43,7 @@ DNS = Tuple("udp", "10.0.0.1", "10.96.0.10", 1001, 53)
 PING = Tuple("icmp", "10.0.0.1", "10.0.0.2", icmp=Icmp(8, 0, 7))
 KEY = ServiceKey("kube-system", "kube-dns", "dns", "udp")
 
+COUNTED = ctnetlink.Statistics(drop=1)
 FINDING = ctnetlink.FindingId.TABLE_NEAR_FULL
 
 VALUES = [
@@ -84,7 +85,12 @@ VALUES = [
     ctnetlink.ExpectStats(0, 1, 2, 3),
     ctnetlink.Statistics(drop=1, early_drop=2),
     ctnetlink.Losses(1, 2, 3),
-    ctnetlink.Delta(2.0, ctnetlink.Statistics(), [ctnetlink.CpuDelta(0, ctnetlink.Statistics())]),
+    ctnetlink.Delta(
+        2.0,
+        ctnetlink.Statistics(),
+        ctnetlink.Losses(1, 0, 0),
+        [ctnetlink.CpuDelta(0, ctnetlink.Statistics())],
+    ),
     ctnetlink.Growth(1.0, None, False),
     ctnetlink.Pressure(5, 10, evictable=3, growth=ctnetlink.Growth(1.0, 0.5, True)),
     ctnetlink.Thresholds(usage_warning=0.5, dns=ctnetlink.Share(0.1, 10)),

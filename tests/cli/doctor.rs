@@ -62,7 +62,7 @@ fn a_full_table_is_a_warning_then_critical() {
     });
 }
 
-/// The printed command, run as it is printed but for `--dry-run`.
+/// The printed command, run as it is printed.
 #[test]
 fn the_first_aid_is_printed_and_works() {
     in_netns(|| {
@@ -73,20 +73,21 @@ fn the_first_aid_is_printed_and_works() {
         fits(&shown);
         let now = shown.stdout.lines().skip_while(|line| *line != " NOW").nth(1).unwrap();
         let (printed, entries) = now.trim().split_once("   (").unwrap();
+        let entries = entries.split(' ').next().unwrap();
         let expected = ct
             .dump(&"tcp-state TIME_WAIT".parse::<ctnetlink::Filter>().unwrap())
             .unwrap()
             .count()
             .unwrap();
-        assert_eq!(entries.replace(',', ""), format!("{expected} entries)"));
+        assert_eq!(entries.replace(',', ""), expected.to_string());
         let path = command();
         let for_shell = printed.replacen("ctnetlink", path.to_str().unwrap(), 1);
         let run = |script: &str| -> Run {
             Command::new("sh").args(["-c", script]).output().unwrap().into()
         };
-        let dry = run(&for_shell);
+        let dry = run(&format!("{for_shell} --dry-run"));
         assert!(dry.stdout.contains("nothing deleted"), "{}", dry.all());
-        let done = run(&for_shell.replace(" --dry-run", ""));
+        let done = run(&for_shell);
         assert_eq!(done.status, 0, "{}", done.all());
         assert_eq!(u64::from(ct.count().unwrap()), u64::from(ct.limit().unwrap()) - expected);
         // One frontend has it all, which is still said.
@@ -133,11 +134,32 @@ fn it_never_says_that_all_is_well_when_it_did_not_look() {
         assert_eq!(blind.status, 3, "{}", blind.all());
         assert!(blind.stdout.contains(" COULD NOT LOOK"), "{}", blind.all());
         // A wrong option, a namespace that is not there: no warning, no critical.
-        for wrong in [&["--nonsense"][..], &["--netns", "no-such"], &["--cluster", "/nonexistent"]]
-        {
+        for wrong in [&["--nonsense"][..], &["--netns", "no-such"]] {
             let run = doctor(wrong);
             assert_eq!(run.status, 3, "{}", run.all());
         }
+        // Names are a help, and no condition.
+        let nameless = doctor(&["--cluster", "/nonexistent"]);
+        assert_eq!(nameless.status, 0, "{}", nameless.all());
+        assert!(nameless.stderr.contains("numbers instead of names"), "{}", nameless.all());
+        // Settings that cannot be read are named.
+        let script = format!(
+            "mount -t tmpfs none /proc/sys/net/netfilter && exec {} doctor --interval 0",
+            command().display()
+        );
+        let hidden: Run =
+            Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap().into();
+        for words in ["NOTHING FOUND AS FAR AS SEEN", "settings: limits, timeouts"] {
+            assert!(hidden.stdout.contains(words), "{}", hidden.all());
+        }
+        // Process 1 of a container is not the host's.
+        let script = format!("{} doctor --host --interval 0", command().display());
+        let inside: Run = Command::new("unshare")
+            .args(["--pid", "--fork", "--mount-proc", "sh", "-c", &script])
+            .output()
+            .unwrap()
+            .into();
+        assert!(inside.stdout.contains("--host needs"), "{}", inside.all());
     });
 }
 
@@ -158,7 +180,7 @@ fn names_come_from_the_cluster() {
         let file = std::env::temp_dir().join(format!("ctn-{}-names.json", std::process::id()));
         std::fs::write(&file, document).unwrap();
         let shown = doctor(&["--cluster", file.to_str().unwrap()]);
-        for words in ["kube-system/kube-dn", "shop/web-0", "stale-entries"] {
+        for words in ["kube-s…/kube-dns:dns", "shop/web-0", "stale-entries"] {
             assert!(shown.stdout.contains(words), "{}", shown.all());
         }
         fits(&shown);

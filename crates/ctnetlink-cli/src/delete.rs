@@ -60,6 +60,10 @@ pub(crate) struct FlushArguments {
     /// Do it
     #[arg(long)]
     yes: bool,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -96,6 +100,16 @@ pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, 
         };
     }
     let report = delete(&ct, &filter, arguments)?;
+    if arguments.dry_run {
+        let everything = u64::from(ct.count()?);
+        if let Some(max) = arguments.max.filter(|max| report.matched > *max) {
+            output::note(format_args!(
+                "without --dry-run it would be refused: more than --max {max}"
+            ));
+        } else if !arguments.yes && report.matched.saturating_mul(2) > everything {
+            output::note("without --dry-run it asks, or needs --yes: more than half of the table");
+        }
+    }
     if arguments.json {
         output::print_json(&report_json(&report))?;
     } else {
@@ -201,7 +215,11 @@ pub(crate) fn flush(namespace: &Namespace, arguments: &FlushArguments) -> Result
         Some(family) => ct.flush(family)?,
         None => ct.flush_all()?,
     }
-    output::print(&format!("deleted {what}; {} are left", Grouped(ct.count()?.into())))
+    let left = ct.count()?;
+    match arguments.json {
+        true => output::print_json(&json!({ "before": before, "left": left })),
+        false => output::print(&format!("deleted {what}; {} are left", Grouped(left.into()))),
+    }
 }
 
 pub(crate) fn zero(namespace: &Namespace, arguments: &ZeroArguments) -> Result<Done, Failure> {

@@ -20,7 +20,7 @@ use crate::{COULD_NOT_LOOK, names, output, screen};
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// How long the counters are watched; 0: only what was lost since the namespace exists is known
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, conflicts_with = "watch")]
     interval: f64,
 
     /// Services and pods by name, and stale entries: the output of
@@ -65,8 +65,20 @@ impl Look {
 }
 
 pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, Failure> {
-    let known = arguments.cluster.as_deref().map(names::load).transpose()?;
+    // When DNS is down, kubectl fails: the diagnosis is needed all the same.
+    let known = arguments.cluster.as_deref().and_then(|file| match names::load(file) {
+        Ok(known) => Some(known),
+        Err(error) => {
+            output::note(format_args!(
+                "{error}: numbers instead of names, stale entries not counted"
+            ));
+            None
+        }
+    });
     let (names, desired) = known.map_or_else(Default::default, |k| (k.names, k.desired));
+    if arguments.quick && desired.is_some() {
+        output::note("--quick: stale entries are not counted");
+    }
     let seconds = match arguments.watch {
         Some(seconds) => interval(seconds)?,
         None => Duration::try_from_secs_f64(arguments.interval)

@@ -53,7 +53,12 @@ fn icmp(text: &str) -> Result<Icmp, String> {
 pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, Failure> {
     let tuple = tuple(arguments)?;
     let key = if arguments.reply { Key::reply(tuple) } else { Key::orig(tuple) };
-    let flow = namespace.open()?.get(&key.zone(arguments.zone))?;
+    let flow = namespace.open()?.get(&key.zone(arguments.zone)).map_err(|error| {
+        match error.is_not_found() {
+            true => Failure::Failed(format!("there is no such entry: {tuple} ({error})")),
+            false => error.into(),
+        }
+    })?;
     output::print(&if arguments.json {
         serde_json::to_string(&flow)?
     } else if arguments.extended {
@@ -61,6 +66,19 @@ pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, 
     } else {
         flow.to_string()
     })
+}
+
+/// GRE has keys in their place.
+fn has_ports(protocol: Protocol) -> bool {
+    use Protocol as P;
+    [P::TCP, P::UDP, P::UDPLITE, P::SCTP, P::DCCP, P::GRE].contains(&protocol)
+}
+
+fn same_family(source: IpAddr, destination: IpAddr) -> Result<(), Failure> {
+    match source.is_ipv4() == destination.is_ipv4() {
+        true => Ok(()),
+        false => Err(Failure::BadInput(format!("{source} and {destination} are of two families"))),
+    }
 }
 
 fn tuple(arguments: &Arguments) -> Result<Tuple, Failure> {
@@ -71,7 +89,9 @@ fn tuple(arguments: &Arguments) -> Result<Tuple, Failure> {
     if let (Ok(source), Ok(destination)) =
         (source.parse::<SocketAddr>(), destination.parse::<SocketAddr>())
     {
+        same_family(source.ip(), destination.ip())?;
         return match arguments.icmp {
+            None if !has_ports(*protocol) => Err(bad(&arguments.source, "addresses without ports")),
             None => Ok(Tuple::with_ports(*protocol, source, destination)),
             Some(_) => Err(bad("--icmp", "addresses without ports")),
         };
@@ -81,8 +101,13 @@ fn tuple(arguments: &Arguments) -> Result<Tuple, Failure> {
         text.parse::<IpAddr>().map_err(|_why| bad(text, expected))
     };
     let (source, destination) = (address(source)?, address(destination)?);
-    Ok(match arguments.icmp {
-        Some(icmp) => Tuple::with_icmp(source, destination, icmp),
-        None => Tuple::new(*protocol, source, destination),
-    })
+    same_family(source, destination)?;
+    let is_icmp = matches!(*protocol, Protocol::ICMP | Protocol::ICMPV6);
+    match arguments.icmp {
+        Some(icmp) if is_icmp => Ok(Tuple::with_icmp(source, destination, icmp)),
+        Some(_) => Err(bad("--icmp", "no --icmp")),
+        None if is_icmp => Err(bad("no --icmp", "--icmp TYPE/CODE/ID")),
+        None if has_ports(*protocol) => Err(bad(&arguments.source, "ADDRESS:PORT twice")),
+        None => Ok(Tuple::new(*protocol, source, destination)),
+    }
 }

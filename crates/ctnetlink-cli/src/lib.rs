@@ -8,6 +8,8 @@ mod capabilities;
 mod cluster;
 mod delete;
 mod doctor;
+#[cfg(feature = "exporter")]
+mod exporter;
 mod failure;
 mod get;
 mod limits;
@@ -46,9 +48,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say what is wrong with the table, and what to do
     Doctor(doctor::Arguments),
-    /// Show who has the most entries
     Top(top::Arguments),
     /// List entries
     List(list::Arguments),
@@ -70,6 +70,8 @@ enum Command {
     Capabilities(capabilities::Arguments),
     /// Remove the entries whose backend no longer serves, and only those
     Reconcile(Box<reconcile::Arguments>),
+    #[cfg(feature = "exporter")]
+    Exporter(exporter::Arguments),
     /// Print a script that completes this command in a shell
     Completions {
         /// The shell
@@ -146,6 +148,8 @@ fn dispatch(arguments: &Arguments) -> Result<Done, Failure> {
         Command::Limits(arguments) => limits::run(namespace, arguments),
         Command::Capabilities(arguments) => capabilities::run(namespace, arguments),
         Command::Reconcile(arguments) => reconcile::run(namespace, arguments),
+        #[cfg(feature = "exporter")]
+        Command::Exporter(arguments) => exporter::run(namespace, arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "ctnetlink", &mut script);

@@ -30,6 +30,8 @@ pub(crate) fn load(file: &Path) -> Result<Known, Failure> {
     let desired = match desired {
         Ok(desired) => Some(desired),
         Err(error) => {
+            let error = error.to_string();
+            let error = error.split(';').next().unwrap_or_default().to_owned();
             note(format_args!("{}: {error}: stale entries are not counted", name_of(file)));
             None
         }

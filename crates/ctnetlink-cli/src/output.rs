@@ -89,23 +89,33 @@ pub(crate) fn watch(
     let redraws = io::stdout().is_terminal();
     loop {
         let text = frame()?;
-        let mut out = stdout();
-        if redraws {
-            out.write_all(redrawn(&text).as_bytes())?;
-        } else {
-            out.write_all(text.as_bytes())?;
-            out.write_all(b"\n")?;
+        match redraws {
+            true => draw(&text)?,
+            false => print(&text).map(drop)?,
         }
-        out.flush()?;
         std::thread::sleep(every);
     }
 }
 
-/// A screen over the one before, without flicker.
+/// A screen over the one before, without flicker. What does not fit is cut at the end: the verdict is
+/// at the top.
 pub(crate) fn redrawn(text: &str) -> String {
+    let rows = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).map_or(0, |size| size.ws_row);
+    let rows = if rows == 0 { usize::MAX } else { rows.into() };
+    let count = text.lines().count();
     let mut screen = "\x1b[H".to_owned();
-    for line in text.lines() {
-        let _ = write!(screen, "{line}\x1b[K\r\n");
+    for (row, line) in text.lines().take(rows).enumerate() {
+        let more = row + 1 == rows && count > rows;
+        let line = if more { " ... (more: without --watch)" } else { line };
+        let end = if row + 1 == rows.min(count) { "" } else { "\r\n" };
+        let _ = write!(screen, "{line}\x1b[K{end}");
     }
     screen + "\x1b[J"
+}
+
+/// Draws a screen.
+pub(crate) fn draw(text: &str) -> Result<(), Failure> {
+    let mut out = stdout();
+    out.write_all(redrawn(text).as_bytes())?;
+    Ok(out.flush()?)
 }

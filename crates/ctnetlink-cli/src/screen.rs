@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use ctnetlink::Protocol;
-use ctnetlink::diagnose::{Diagnosis, Finding, FindingId, Grouped, Level, Summary, Top};
+use ctnetlink::diagnose::{Diagnosis, Finding, Grouped, Level, Setting, Summary, Top};
 
 use crate::output::{clock, rough};
 
@@ -25,7 +25,7 @@ const NOT_CHECKED: [&str; 5] = [
 pub(crate) fn diagnosis(found: &Diagnosis, namespace: &str) -> String {
     let mut text = String::new();
     header(&mut text, found);
-    wrapped(&mut text, &verdict(found), 1);
+    wrapped(&mut text, &verdict(found, namespace), 1);
     state(&mut text, found);
     if let Some(summary) = found.summary.as_ref().filter(|summary| summary.entries > 0) {
         groups(&mut text, summary);
@@ -73,11 +73,11 @@ pub(crate) fn header(text: &mut String, found: &Diagnosis) {
 }
 
 /// One line that says it. Outside the host's namespace it never says that all is well.
-fn verdict(found: &Diagnosis) -> String {
+fn verdict(found: &Diagnosis, namespace: &str) -> String {
     let Some(level) = found.level else {
         return "COULD NOT LOOK  see NOT SEEN below".into();
     };
-    let losses = found.delta.as_ref().map(|change| (change, change.statistics.losses()));
+    let losses = found.delta.as_ref().map(|delta| (delta, delta.losses));
     if let Some((change, losses)) = losses.filter(|(_, losses)| losses.total() > 0) {
         let rate = change.per_second(losses.total());
         return format!(
@@ -90,16 +90,28 @@ fn verdict(found: &Diagnosis) -> String {
         let level = level.to_string().to_uppercase();
         return format!("{level}  {}", worst.says);
     }
-    let lost = match (found.delta.is_some(), found.statistics.is_some()) {
-        (true, _) => "no packet is being lost",
-        (false, true) => "no packet was lost",
-        (false, false) => "lost packets could not be seen",
+    let before = found.losses.map_or(0, |losses| losses.total());
+    let lost = match (found.delta.is_some(), found.losses.is_some(), before) {
+        (true, _, 0) => "no packet is being lost".to_owned(),
+        (true, _, lost) => format!("no packet is being lost now; {} were before", Grouped(lost)),
+        (false, true, _) => "no packet was lost".to_owned(),
+        (false, false, _) => "lost packets could not be seen".to_owned(),
     };
-    match (found.is_host, found.summary.is_some()) {
-        (Some(true), true) => format!("OK  {lost}"),
-        (Some(true), false) => format!("OK AS FAR AS SEEN  {lost}"),
-        (_, true) => format!("NOTHING FOUND IN THIS NAMESPACE  {lost}; the host's: --host"),
-        (_, false) => format!("NOTHING FOUND AS FAR AS SEEN  {lost}; the host's: --host"),
+    let whole = found.summary.is_some() && found.losses.is_some() && found.pressure.is_some();
+    let whole = whole && found.limits.get(Setting::Buckets).is_some();
+    let words = match (found.is_host, whole) {
+        (Some(true), true) => "OK",
+        (Some(true), false) => "OK AS FAR AS SEEN",
+        (_, true) => "NOTHING FOUND IN THIS NAMESPACE",
+        (_, false) => "NOTHING FOUND AS FAR AS SEEN",
+    };
+    match (found.is_host, namespace) {
+        (Some(true), _) => format!("{words}  {lost}"),
+        (_, " --host") => format!(
+            "{words}  {lost}. Process 1 is not in the host's namespace: in a container, --host needs \
+             hostPID"
+        ),
+        _ => format!("{words}  {lost}; the host's: --host"),
     }
 }
 
@@ -108,6 +120,7 @@ pub(crate) fn state(text: &mut String, found: &Diagnosis) {
     let Some(pressure) = &found.pressure else { return };
     let entries = Grouped(pressure.entries.into());
     match pressure.limit {
+        Some(0) => line(text, &format!(" entries  {entries}, without a limit")),
         Some(limit) => {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 30")]
             let full = (pressure.usage().min(1.0) * f64::from(BAR)).round() as usize;
@@ -118,7 +131,7 @@ pub(crate) fn state(text: &mut String, found: &Diagnosis) {
                 &format!(" entries  {entries} / {}  {bar} {usage:.0} %", Grouped(limit.into())),
             );
         }
-        None => line(text, &format!(" entries  {entries}, without a limit")),
+        None => line(text, &format!(" entries  {entries}, the limit is not known")),
     }
     if let Some(full) = &found.table_full {
         wrapped(text, &format!("log      {} ago: {}", rough(full.ago), full.text), 1);
@@ -145,12 +158,13 @@ pub(crate) fn state(text: &mut String, found: &Diagnosis) {
         let chain = found.entries_of_all_namespaces.zip(pressure.buckets).map(|(all, buckets)| {
             #[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
             let mean = 2.0 * all as f64 / f64::from(buckets.max(1));
-            format!("   chain {mean:.1}")
+            format!("   chains {mean:.1} long")
         });
         line(
             text,
             &format!(
-                " when full  {:.1} % of new flows lost   evictable {}{}",
+                " {}  {:.1} % of new flows lost   evictable {}{}",
+                if pressure.usage() < 0.75 { "if full " } else { "when full" },
                 loss * 100.0,
                 Grouped(evictable),
                 chain.unwrap_or_default()
@@ -225,13 +239,17 @@ pub(crate) fn share(part: u64, all: u64) -> String {
     format!("{percent:.0} %")
 }
 
-/// Cuts text that does not fit, at its beginning's expense: the end of an address tells more.
+/// Cuts text that does not fit in its middle: the end of an address and the port tell most.
 pub(crate) fn clipped(text: &str, width: usize) -> String {
-    if char_count(text) <= width {
+    let length = char_count(text);
+    if length <= width {
         return text.to_owned();
     }
-    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
-    kept + "…"
+    let first = width.saturating_sub(1) / 3;
+    let last = width.saturating_sub(1) - first;
+    let start: String = text.chars().take(first).collect();
+    let end: String = text.chars().skip(length - last).collect();
+    format!("{start}…{end}")
 }
 
 fn findings(text: &mut String, found: &Diagnosis, namespace: &str) {
@@ -265,11 +283,11 @@ fn findings(text: &mut String, found: &Diagnosis, namespace: &str) {
 
 /// How many entries the first aid concerns.
 fn hint(found: &Diagnosis, finding: &Finding) -> String {
-    let aid = [FindingId::PacketsDropped, FindingId::FullAndAssured, FindingId::TimeWait];
-    let summary = found.summary.as_ref().filter(|_| aid.contains(&finding.id));
+    let is_delete = finding.now.as_ref().is_some_and(|now| now.contains(" delete "));
+    let summary = found.summary.as_ref().filter(|_| is_delete);
     summary.map_or(String::new(), |summary| {
         let entries = summary.in_state(Protocol::TCP, "TIME_WAIT");
-        format!("   ({} entries)", Grouped(entries))
+        format!("   ({} entries; --dry-run first)", Grouped(entries))
     })
 }
 
@@ -304,6 +322,6 @@ mod tests {
         for line in text.lines() {
             assert!(char_count(line) <= WIDTH && line.starts_with("   "), "{line:?}");
         }
-        assert_eq!(clipped("10.96.118.4:8080/tcp", 10), "10.96.118…");
+        assert_eq!(clipped("10.96.118.4:8080/tcp", 13), "10.9…8080/tcp");
     }
 }

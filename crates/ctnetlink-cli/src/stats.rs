@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use clap::Args;
-use ctnetlink::diagnose::{Accumulator, Grouped, Statistics};
+use ctnetlink::diagnose::{Accumulator, Grouped, Losses, Statistics};
 use serde_json::{Value, json};
 
 use crate::failure::{Done, Failure};
@@ -50,15 +50,17 @@ pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, 
     let mut look = |watched: bool| -> Result<String, Failure> {
         let cpus = ct.stats_per_cpu()?;
         let change = counters.add(start.elapsed(), &cpus);
-        let shown = match (&change, watched) {
-            (Some(change), true) => change.statistics,
-            _ => *counters.total(),
+        let (shown, losses) = match (&change, watched) {
+            (Some(change), true) => (change.statistics, change.losses),
+            _ => (*counters.total(), counters.losses()),
         };
         if arguments.json {
-            return Ok(json(&shown, change.as_ref().filter(|_| watched), &cpus)?.to_string());
+            return Ok(match change.as_ref().filter(|_| watched) {
+                Some(change) => serde_json::to_string(change)?,
+                None => json(&shown, losses, &cpus).to_string(),
+            });
         }
         let mut text = String::new();
-        let losses = shown.losses();
         let since = match (&change, watched) {
             (Some(change), true) => format!("in {:.1} s", change.elapsed.as_secs_f64()),
             _ => "since the namespace exists".into(),
@@ -103,21 +105,11 @@ pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, 
     }
 }
 
-fn json(
-    statistics: &Statistics,
-    change: Option<&ctnetlink::diagnose::Delta>,
-    cpus: &[ctnetlink::CpuStats],
-) -> Result<Value, Failure> {
-    if let Some(change) = change {
-        let mut value = serde_json::to_value(change)?;
-        value["losses"] = serde_json::to_value(change.statistics.losses())?;
-        return Ok(value);
-    }
-    let mut each = Vec::new();
-    for cpu in cpus {
+fn json(statistics: &Statistics, losses: Losses, cpus: &[ctnetlink::CpuStats]) -> Value {
+    let each = cpus.iter().map(|cpu| {
         let mut one = Accumulator::default();
         one.add(std::time::Duration::ZERO, std::slice::from_ref(cpu));
-        each.push(json!({ "cpu": cpu.cpu, "statistics": one.total() }));
-    }
-    Ok(json!({ "statistics": statistics, "losses": statistics.losses(), "cpus": each }))
+        json!({ "cpu": cpu.cpu, "statistics": one.total(), "losses": one.losses() })
+    });
+    json!({ "statistics": statistics, "losses": losses, "cpus": each.collect::<Vec<_>>() })
 }

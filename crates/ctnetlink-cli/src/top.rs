@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use ctnetlink::diagnose::{Diagnosis, Grouped, Summary, Top};
+use ctnetlink::diagnose::{Diagnosis, Grouped, Summary, Top, Trend};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
@@ -60,11 +60,36 @@ pub(crate) struct Arguments {
     watch: Option<f64>,
 }
 
+/// Ctrl-C.
+const INTERRUPT: u8 = 3;
+/// The status that a shell shows for a program which `SIGINT` has ended.
+const INTERRUPTED: u8 = 130;
+
 /// What is shown, and what was before.
 struct View {
     by: By,
     details: bool,
     before: HashMap<(By, String), u64>,
+    trend: Trend,
+    start: Instant,
+}
+
+impl View {
+    fn new(by: By) -> View {
+        let (before, trend) = (HashMap::new(), Trend::default());
+        View { by, details: false, before, trend, start: Instant::now() }
+    }
+
+    /// Looks, and remembers how the table grows.
+    fn look(&mut self, look: &Look) -> Result<Diagnosis, Failure> {
+        let mut found = seen(look)?;
+        let churn = found.summary.as_ref().and_then(|summary| summary.churn.new_per_second());
+        if let Some(pressure) = &mut found.pressure {
+            self.trend.add(self.start.elapsed(), pressure.entries);
+            pressure.growth = self.trend.growth(churn);
+        }
+        Ok(found)
+    }
 }
 
 pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, Failure> {
@@ -72,7 +97,7 @@ pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, 
     let names = known.map(|known| known.names).unwrap_or_default();
     let ct = namespace.open()?;
     let look = Look { ct, names, desired: None, rows: arguments.rows, summary: true };
-    let mut view = View { by: arguments.by, details: false, before: HashMap::new() };
+    let mut view = View::new(arguments.by);
     let interactive = io::stdout().is_terminal() && io::stdin().is_terminal();
     let every = match arguments.watch {
         Some(seconds) => Some(interval(seconds)?),
@@ -80,7 +105,7 @@ pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, 
         None => None,
     };
     let Some(every) = every else {
-        let found = seen(&look)?;
+        let found = view.look(&look)?;
         return output::print(&match (&found.summary, arguments.json) {
             (Some(summary), true) => serde_json::to_string(summary)?,
             _ => draw(&mut view, &found, None),
@@ -88,7 +113,7 @@ pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, 
     };
     if arguments.json || !interactive {
         return output::watch(every, || {
-            let found = seen(&look)?;
+            let found = view.look(&look)?;
             Ok(match (&found.summary, arguments.json) {
                 (Some(summary), true) => serde_json::to_string(summary)?,
                 _ => draw(&mut view, &found, None),
@@ -97,21 +122,22 @@ pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, 
     }
     let keys = Keys::new()?;
     loop {
-        let found = seen(&look)?;
-        output::print(&output::redrawn(&draw(&mut view, &found, Some(every))))?;
+        let found = view.look(&look)?;
+        output::draw(&draw(&mut view, &found, Some(every)))?;
         let shown = Instant::now();
         // A key draws the same figures anew.
         while let Some(left) = every.checked_sub(shown.elapsed()) {
             match keys.next(left)? {
                 None => break,
                 Some(b'q') => return Ok(Done::OK),
+                Some(INTERRUPT) => return Ok(Done(INTERRUPTED)),
                 Some(b'f') => view.by = By::Frontend,
                 Some(b's') => view.by = By::Source,
                 Some(b'b') => view.by = By::Backend,
                 Some(b'd') => view.details = !view.details,
                 Some(_) => continue,
             }
-            output::print(&output::redrawn(&draw(&mut view, &found, Some(every))))?;
+            output::draw(&draw(&mut view, &found, Some(every)))?;
         }
     }
 }
@@ -205,9 +231,8 @@ impl Keys {
         let failed = |e: rustix::io::Errno| Failure::Failed(format!("terminal: {e}"));
         let before = termios::tcgetattr(rustix::stdio::stdin()).map_err(failed)?;
         let mut raw = before.clone();
-        // Ctrl-C goes on ending the program; it leaves the terminal as this has set it, which every
-        // shell puts right.
-        raw.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+        // Ctrl-C is read as a key, so that the terminal is put back.
+        raw.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
         raw.special_codes[SpecialCodeIndex::VMIN] = 0;
         raw.special_codes[SpecialCodeIndex::VTIME] = 0;
         termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw).map_err(failed)?;

@@ -58,7 +58,9 @@ impl From<&core::Statistics> for Statistics {
 
 #[pymethods]
 impl Statistics {
-    /// Return the packets lost, by reason.
+    /// Return the packets lost, by reason, of one CPU.
+    ///
+    /// ``Delta.losses`` and ``Accumulator.losses()`` add up those of all.
     fn losses(&self) -> Losses {
         let mut sums = core::Statistics::default();
         (sums.drop, sums.insert_failed) = (self.drop, self.insert_failed);
@@ -119,6 +121,8 @@ record! {
         elapsed: f64,
         /// Sums over all CPUs.
         statistics: Statistics,
+        /// Packets lost, of all CPUs.
+        losses: Losses,
         /// What each CPU counted.
         cpus: Vec<CpuDelta>,
     }
@@ -133,6 +137,7 @@ impl From<&core::Delta> for Delta {
         Delta {
             elapsed: delta.elapsed.as_secs_f64(),
             statistics: Statistics::from(&delta.statistics),
+            losses: delta.losses.into(),
             cpus: delta.cpus.iter().map(cpu).collect(),
         }
     }
@@ -167,6 +172,11 @@ impl Accumulator {
     fn add(&self, moment: Span, sample: Vec<CpuStats>) -> Option<Delta> {
         let sample: Vec<_> = sample.iter().map(ctnetlink::CpuStats::from).collect();
         lock(&self.0).add(moment.0, &sample).as_ref().map(Delta::from)
+    }
+
+    /// Return the packets lost, of all CPUs and samples.
+    fn losses(&self) -> Losses {
+        lock(&self.0).losses().into()
     }
 
     /// Return the sums of all samples.

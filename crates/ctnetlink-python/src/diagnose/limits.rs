@@ -14,6 +14,23 @@ pub(crate) struct Limits(pub(crate) core::Limits);
 
 #[pymethods]
 impl Limits {
+    #[new]
+    #[pyo3(signature = (values=None))]
+    fn new(values: Option<Vec<(Setting, u32)>>) -> Self {
+        let values = values.unwrap_or_default();
+        let limits = values.into_iter();
+        Limits(
+            limits
+                .fold(core::Limits::default(), |all, (setting, value)| all.with(setting.0, value)),
+        )
+    }
+
+    /// Return the same with a value for a setting, such as one that was saved with a table.
+    #[pyo3(name = "with_")]
+    fn with(&self, setting: Setting, value: u32) -> Limits {
+        Limits(self.0.clone().with(setting.0, value))
+    }
+
     /// Return the value of a setting (``"max"``, ``Setting.TCP_TIME_WAIT``).
     fn get(&self, setting: Setting) -> Option<u32> {
         self.0.get(setting.0)
@@ -39,12 +56,13 @@ crate::record::copies!(Limits);
 
 /// Return the unit of a setting: ``number``, ``seconds`` or ``mode``.
 #[pyfunction]
-pub(crate) fn _setting(setting: Setting) -> (String, Option<u32>, bool, String) {
+pub(crate) fn _setting(setting: Setting) -> (String, Option<u32>, bool, String, u32) {
     let Setting(setting) = setting;
     let unit = match setting.unit() {
         core::Unit::Seconds => "seconds",
         core::Unit::Mode => "mode",
         _ => "number",
     };
-    (unit.into(), setting.default_value(), setting.is_global(), setting.path())
+    let largest = setting.largest_value();
+    (unit.into(), setting.default_value(), setting.is_global(), setting.path(), largest)
 }

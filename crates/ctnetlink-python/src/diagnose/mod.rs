@@ -11,11 +11,12 @@ use ctnetlink::diagnose as core;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use self::counters::{Delta, Statistics};
+use self::counters::{Delta, Losses, Statistics};
 use self::limits::Limits;
 use self::pressure::{Pressure, Thresholds};
 use self::summary::{Names, Summary};
 use crate::desired::DesiredState;
+use crate::error::raise;
 use crate::handle::Conntrack;
 use crate::record::record;
 use crate::value::{FindingId, Level, Setting, Span, lock};
@@ -134,6 +135,12 @@ impl Diagnosis {
         self.0.statistics.as_ref().map(Statistics::from)
     }
 
+    /// Packets lost since the namespace exists.
+    #[getter]
+    fn losses(&self) -> Option<Losses> {
+        self.0.losses.map(Losses::from)
+    }
+
     /// What was counted during the interval.
     #[getter]
     fn delta(&self) -> Option<Delta> {
@@ -194,10 +201,12 @@ impl Diagnosis {
     }
 
     /// Return the same diagnosis, judged by other thresholds.
-    fn judge(&self, thresholds: &Thresholds) -> Diagnosis {
+    fn judge(&self, thresholds: &Thresholds) -> PyResult<Diagnosis> {
+        let thresholds = Thresholds::core_of(Some(thresholds));
+        thresholds.check().map_err(raise)?;
         let mut again = self.0.clone();
-        again.judge(&Thresholds::core_of(Some(thresholds)));
-        Diagnosis(again)
+        again.judge(&thresholds);
+        Ok(Diagnosis(again))
     }
 
     /// Return all of it as JSON, as ``ctnetlink doctor --json`` prints it.

@@ -67,7 +67,7 @@ record! {
     Pressure {
         /// Entries of the namespace, as the kernel counts them.
         entries: u32,
-        /// How many it may have; ``None`` or 0 if there is no limit.
+        /// How many it may have; 0 if there is no limit, ``None`` if it is not known.
         limit: Option<u32>,
         /// Buckets of the hash table, which all namespaces share.
         buckets: Option<u32>,
@@ -182,6 +182,8 @@ macro_rules! thresholds {
         }
     };
     (@from f64, $value:expr) => { $value };
+    (@from u64, $value:expr) => { $value };
+    (@to u64, $value:expr) => { $value };
     (@from Share, $value:expr) => { Share { part: $value.part, entries: $value.entries } };
     (@to f64, $value:expr) => { $value };
     (@to Share, $value:expr) => { core::Share::new($value.part, $value.entries) };
@@ -218,6 +220,18 @@ thresholds! {
     stale_critical: f64,
     /// Part of the limit on expectations.
     expectations: f64,
+    /// Entries of one destination after NAT that use up the source ports.
+    source_ports: u64,
+    /// Sources of unanswered SYNs that are a flood.
+    flood_sources: u64,
+}
+
+#[pymethods]
+impl Thresholds {
+    /// Raise a ``ValueError`` that names the first one that makes no sense.
+    fn check(&self) -> PyResult<()> {
+        Thresholds::core_of(Some(self)).check().map_err(crate::error::raise)
+    }
 }
 
 crate::record::copies!(Thresholds);

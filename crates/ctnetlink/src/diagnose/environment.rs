@@ -50,9 +50,10 @@ pub(super) fn entries_of_all_namespaces() -> Option<u64> {
 }
 
 /// The last line of the kernel's log about a full table, if the log can be read (`CAP_SYSLOG`, or
-/// `dmesg_restrict` off). Lines that name another namespace than that with this inode are left out.
-/// The error says why not.
-pub(super) fn table_full_line(inode: u64) -> std::io::Result<Option<LogLine>> {
+/// `dmesg_restrict` off). For the host, those that name no namespace; for another one, those that name
+/// its inode. Inodes are used again: the caller knows whether this namespace has dropped anything. The
+/// error says why not.
+pub(super) fn table_full_line(inode: Option<u64>) -> std::io::Result<Option<LogLine>> {
     let mut log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg")?;
     let (mut record, mut last) = ([0u8; 8192], None);
     loop {
@@ -68,19 +69,20 @@ pub(super) fn table_full_line(inode: u64) -> std::io::Result<Option<LogLine>> {
             Err(error) => return Err(error),
         }
     }
-    let uptime = fs::read_to_string("/proc/uptime").ok();
-    let uptime = uptime.and_then(|text| text.split(' ').next()?.parse().ok()).unwrap_or(0.0);
-    let now = Duration::try_from_secs_f64(uptime).unwrap_or_default();
-    Ok(last.map(|(at, text)| LogLine { text, ago: now.saturating_sub(at) }))
+    let uptime = fs::read_to_string("/proc/uptime")?;
+    let uptime = uptime.split(' ').next().and_then(|text| text.parse().ok());
+    let now = uptime.and_then(|uptime| Duration::try_from_secs_f64(uptime).ok());
+    let line = last.zip(now);
+    Ok(line.map(|((at, text), now)| LogLine { text, ago: now.saturating_sub(at) }))
 }
 
 /// A record of `/dev/kmsg` (`priority,sequence,microseconds,flags;text`) about a full table.
-fn parse(record: &str, inode: u64) -> Option<(Duration, String)> {
+fn parse(record: &str, inode: Option<u64>) -> Option<(Duration, String)> {
     let (prefix, text) = record.split_once(';')?;
     let text = text.lines().next()?;
     let rest = text.split_once(FULL)?.1;
     let named = rest.strip_prefix(" in netns ").and_then(|rest| rest.split(',').next());
-    if named.is_some_and(|named| named.parse() != Ok(inode)) {
+    if named.map(|named| named.parse().ok()) != inode.map(Some) {
         return None;
     }
     let microseconds = prefix.split(',').nth(2)?.parse().ok()?;
@@ -104,9 +106,12 @@ mod tests {
     fn records_of_both_forms() {
         let old = "4,1234,5000000,-;nf_conntrack: nf_conntrack: table full, dropping packet\n";
         let new = "4,9,7,-;nf_conntrack: nf_conntrack: table full in netns 4026532177, dropping packet\n SUBSYSTEM=x\n";
-        assert_eq!(parse(old, 1).unwrap().0, Duration::from_secs(5));
-        assert!(parse(new, 4_026_532_177).unwrap().1.ends_with("dropping packet"));
-        assert_eq!(parse(new, 1), None);
-        assert_eq!(parse("6,1,2,-;eth0: link up\n", 1), None);
+        assert_eq!(parse(old, None).unwrap().0, Duration::from_secs(5));
+        assert!(parse(new, Some(4_026_532_177)).unwrap().1.ends_with("dropping packet"));
+        for other in [None, Some(1)] {
+            assert_eq!(parse(new, other), None);
+        }
+        assert_eq!(parse(old, Some(1)), None);
+        assert_eq!(parse("6,1,2,-;eth0: link up\n", None), None);
     }
 }

@@ -94,12 +94,21 @@ pub struct Finding {
     pub level: Level,
     /// One line: what is so, with the numbers.
     pub says: String,
-    /// The numbers behind it, by name.
+    /// The numbers behind it, by name. In JSON, an object.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_object"))]
     pub evidence: Vec<(&'static str, f64)>,
     /// What to change, for good.
     pub remedy: String,
     /// The command that helps now.
     pub now: Option<String>,
+}
+
+#[cfg(feature = "serde")]
+fn as_object<S: serde::Serializer>(
+    evidence: &[(&'static str, f64)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(evidence.iter().copied())
 }
 
 impl Finding {

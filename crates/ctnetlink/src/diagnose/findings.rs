@@ -4,10 +4,10 @@ use super::Diagnosis;
 use super::finding::{Finding, FindingId as Id, Grouped};
 use super::pressure::Level;
 use super::setting::Setting;
-use super::statistics::as_f64;
+use super::statistics::{Losses, as_f64};
 use super::summary::Summary;
 use super::thresholds::{
-    ESTABLISHED_LEAST, KUBE_PROXY, SOURCE_PORTS, Share, TAKEN_TUPLES, Thresholds, USAGE_EVICTION,
+    ESTABLISHED_LEAST, KUBE_PROXY, Share, TAKEN_TUPLES, Thresholds, USAGE_EVICTION,
 };
 use super::top::Top;
 use crate::model::protocol::Protocol;
@@ -16,10 +16,8 @@ use crate::model::protocol::Protocol;
 const CLOSE_WAIT_OF_KUBE_PROXY: u32 = 3_600;
 /// The kernel's timeout of established connections, seconds.
 const FIVE_DAYS: u32 = 432_000;
-/// More sources than this send SYNs that nobody answers: a flood. Fewer: a scan, or a dead target.
-const FLOOD_SOURCES: u64 = 1_000;
 
-const DELETE_TIME_WAIT: &str = "ctnetlink delete 'tcp-state TIME_WAIT' --dry-run";
+const DELETE_TIME_WAIT: &str = "ctnetlink delete 'tcp-state TIME_WAIT'";
 const TIMEOUTS_STAY: &str = "A changed timeout does not shorten entries that are there.";
 const KUBE_PROXY_RESETS: &str = "kube-proxy sets its own value again whenever it starts: change its \
                                  option, not only the sysctl.";
@@ -49,91 +47,130 @@ fn share(count: u64, of: u64) -> f64 {
 
 /// What the counters say was lost or evicted.
 fn lost(diagnosis: &Diagnosis, _: &Thresholds, found: &mut Vec<Finding>) {
-    if let Some(delta) = &diagnosis.delta {
-        let losses = delta.statistics.losses();
-        let evidence = [
-            ("lost", as_f64(losses.total())),
-            ("full", as_f64(losses.full)),
-            ("clash", as_f64(losses.clash)),
-            ("chain", as_f64(losses.chain)),
-            ("seconds", delta.elapsed.as_secs_f64()),
-        ];
-        if losses.total() > 0 {
-            let cpus = delta.cpus.iter().filter(|cpu| cpu.statistics.losses().total() > 0);
-            let cpus = cpus.map(|c| format!("cpu{} {}", c.cpu, c.statistics.losses().total()));
-            let says = format!(
-                "{} packets lost in {:.1} s: full {}, clash {}, chain {} ({})",
-                Grouped(losses.total()),
-                delta.elapsed.as_secs_f64(),
-                losses.full,
-                losses.clash,
-                losses.chain,
-                cpus.collect::<Vec<_>>().join(", "),
-            );
-            let finding = Finding::new(Id::PacketsDropped, Level::Critical, says);
-            let finding = finding.evidence(&evidence).remedy(
-                "A pod sees silence; a process on the node gets EPERM from sendto(2) (\"operation not \
+    let now = diagnosis.delta.as_ref().filter(|delta| delta.losses.total() > 0);
+    if let Some(delta) = now {
+        let cpus = delta.cpus.iter().filter(|cpu| cpu.statistics.losses().total() > 0);
+        let cpus = cpus.map(|c| format!("cpu{} {}", c.cpu, c.statistics.losses().total()));
+        let says = format!(
+            "{} ({})",
+            said(delta.losses, &format!("in {:.1} s", delta.elapsed.as_secs_f64())),
+            cpus.collect::<Vec<_>>().join(", "),
+        );
+        let finding = Finding::new(Id::PacketsDropped, Level::Critical, says)
+            .evidence(&numbers(delta.losses))
+            .evidence(&[
+                ("seconds", delta.elapsed.as_secs_f64()),
+                ("per_second", delta.per_second(delta.losses.total())),
+            ]);
+        found.push(first_aid(diagnosis, finding).remedy(
+            "A pod sees silence; a process on the node gets EPERM from sendto(2) (\"operation not \
                  permitted\"). See the findings that say why.",
-            );
-            found.push(match losses.full {
-                0 => finding,
-                _ => finding.now(DELETE_TIME_WAIT),
-            });
-        }
-        let evicted = delta.statistics.early_drop.unwrap_or(0);
-        if evicted > 0 {
-            let says = format!(
-                "{} entries evicted in {:.1} s; each may be an unanswered DNS query",
-                Grouped(evicted),
-                delta.elapsed.as_secs_f64()
-            );
-            found.push(
-                Finding::new(Id::Evicting, Level::Critical, says)
-                    .evidence(&[("evicted", as_f64(evicted))])
-                    .remedy(
-                        "Raise the limit (see table-near-full). NodeLocal DNSCache takes the queries \
-                         out of the table.",
-                    ),
-            );
-        }
-        let races = losses.clash;
-        if races > 0 {
-            let taken = delta.statistics.found.unwrap_or(0);
-            found.push(
-                Finding::new(
-                    Id::SnatPortRace,
-                    Level::Warning,
-                    format!("{} packets lost a race for a source port", Grouped(races)),
-                )
-                .evidence(&[("lost", as_f64(races)), ("taken", as_f64(taken))])
+        ));
+    } else if let Some(losses) = diagnosis.losses.filter(|losses| losses.total() > 0) {
+        // It is known that it does not go on, or it is not.
+        let (level, when) = match diagnosis.delta {
+            Some(_) => (Level::Info, "since the namespace exists, none now"),
+            None => (Level::Warning, "since the namespace exists"),
+        };
+        found.push(
+            Finding::new(Id::PacketsDropped, level, said(losses, when))
+                .evidence(&numbers(losses))
+                .remedy("Look again with an interval, to see whether it goes on."),
+        );
+    }
+    let Some(delta) = &diagnosis.delta else { return };
+    let evicted = delta.statistics.early_drop.unwrap_or(0);
+    if evicted > 0 {
+        let says = format!(
+            "{} entries evicted in {:.1} s; each may be an unanswered DNS query",
+            Grouped(evicted),
+            delta.elapsed.as_secs_f64()
+        );
+        found.push(
+            Finding::new(Id::Evicting, Level::Critical, says)
+                .evidence(&[
+                    ("evicted", as_f64(evicted)),
+                    ("per_second", delta.per_second(evicted)),
+                ])
                 .remedy(
-                    "Let source NAT pick ports at random (--random-fully; kube-proxy does), or give \
-                     it more addresses. Kernels before 5.7 also lose DNS queries of one socket: \
-                     NodeLocal DNSCache, or `options single-request-reopen`.",
+                    "Raise the limit (see table-near-full). NodeLocal DNSCache takes the queries out of \
+                     the table.",
                 ),
-            );
-        }
-        let taken = delta.statistics.found.unwrap_or(0);
-        let new = diagnosis.summary.as_ref().and_then(|summary| summary.churn.new_per_second());
-        let new = new.map(|rate| rate * delta.elapsed.as_secs_f64());
-        if new.is_some_and(|new| new >= 1.0 && as_f64(taken) > TAKEN_TUPLES * new) {
-            found.push(ports_exhausted(format!("{} tuples were taken", Grouped(taken)), taken));
-        }
-    } else if let Some(losses) = diagnosis.statistics.map(|s| s.losses()) {
-        if losses.total() > 0 {
-            let says = format!(
-                "{} packets lost since the namespace exists: full {}, clash {}, chain {}",
-                Grouped(losses.total()),
-                losses.full,
-                losses.clash,
-                losses.chain
-            );
-            found.push(
-                Finding::new(Id::PacketsDropped, Level::Warning, says)
-                    .evidence(&[("lost", as_f64(losses.total()))])
-                    .remedy("Look again with an interval, to see whether it goes on."),
-            );
-        }
+        );
+    }
+    let (races, taken) = (delta.losses.clash, delta.statistics.found.unwrap_or(0));
+    if races > 0 {
+        found.push(
+            Finding::new(
+                Id::SnatPortRace,
+                Level::Warning,
+                format!("{} packets lost a race for a source port", Grouped(races)),
+            )
+            .evidence(&[("lost", as_f64(races)), ("taken", as_f64(taken))])
+            .remedy(
+                "Let source NAT pick ports at random (--random-fully; kube-proxy does), or give it \
+                 more addresses. Kernels before 5.7 also lose DNS queries of one socket: NodeLocal \
+                 DNSCache, or `options single-request-reopen`.",
+            ),
+        );
+    }
+    let new = diagnosis.summary.as_ref().and_then(|summary| summary.churn.new_per_second());
+    // At least one: connections that last for hours use up ports, too.
+    let new = new.map(|rate| (rate * delta.elapsed.as_secs_f64()).max(1.0));
+    if new.is_some_and(|new| as_f64(taken) > TAKEN_TUPLES * new) {
+        found.push(ports_exhausted(format!("{} tuples were taken", Grouped(taken)), taken));
+    }
+}
+
+fn said(losses: Losses, when: &str) -> String {
+    format!(
+        "{} packets lost {when}: full {}, clash {}, chain {}",
+        Grouped(losses.total()),
+        Grouped(losses.full),
+        Grouped(losses.clash),
+        Grouped(losses.chain)
+    )
+}
+
+fn numbers(losses: Losses) -> [(&'static str, f64); 4] {
+    [
+        ("lost", as_f64(losses.total())),
+        ("full", as_f64(losses.full)),
+        ("clash", as_f64(losses.clash)),
+        ("chain", as_f64(losses.chain)),
+    ]
+}
+
+/// The command that makes room at once, where something can be spared: connections that are closed.
+fn first_aid(diagnosis: &Diagnosis, finding: Finding) -> Finding {
+    let closed = diagnosis.summary.as_ref().map(|s| s.in_state(Protocol::TCP, "TIME_WAIT"));
+    let full = diagnosis.pressure.is_some_and(|pressure| pressure.usage() >= USAGE_EVICTION);
+    match closed {
+        Some(1..) if full => finding.now(DELETE_TIME_WAIT),
+        _ => finding,
+    }
+}
+
+/// The command that raises limits, where this is the host, and it raises them.
+fn raise(diagnosis: &Diagnosis, finding: Finding, max: Option<u32>) -> Finding {
+    let get = |setting| diagnosis.limits.get(setting).filter(|value| *value != 0);
+    let (true, Some(limit), Some(buckets)) =
+        (diagnosis.is_host == Some(true), get(Setting::Max), get(Setting::Buckets))
+    else {
+        return finding;
+    };
+    let all = diagnosis.entries_of_all_namespaces.and_then(|all| u32::try_from(all).ok());
+    let target = max.unwrap_or(limit).max(buckets).max(all.unwrap_or(0));
+    let words: Vec<_> = [
+        max.filter(|max| *max > limit).map(|max| format!("max={max}")),
+        (target > buckets).then(|| format!("buckets={target}")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    match words.is_empty() {
+        true => finding,
+        false => finding.now(format!("ctnetlink limits set {} --dry-run", words.join(" "))),
     }
 }
 
@@ -169,19 +206,15 @@ fn full(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Finding>
             ("headroom", pressure.headroom().unwrap_or(0).into()),
         ];
         evidence.extend(pressure.growth.map(|growth| ("growth_per_second", growth.per_second)));
+        evidence
+            .extend(pressure.time_to_full().map(|left| ("seconds_to_full", left.as_secs_f64())));
         evidence.extend(loss);
         let finding = Finding::new(Id::TableNearFull, level, says).evidence(&evidence);
         let remedy = "Raise nf_conntrack_max and, with it, nf_conntrack_buckets to the same value, in \
                       the initial namespace; 400 bytes an entry, when used. On Kubernetes: kube-proxy's \
                       --conntrack-max-per-core and --conntrack-min (conntrack.maxPerCore, .min).";
-        // Only where the host's settings can be changed.
-        found.push(match diagnosis.is_host {
-            Some(true) => finding.remedy(remedy).now(format!(
-                "ctnetlink limits set max={0} buckets={0} --dry-run",
-                limit.saturating_mul(2)
-            )),
-            _ => finding.remedy(remedy),
-        });
+        let finding = finding.remedy(remedy);
+        found.push(raise(diagnosis, finding, pressure.limit.map(|limit| limit.saturating_mul(2))));
     }
     if let (true, Some(loss), Some(evictable)) = (usage >= USAGE_EVICTION, loss, pressure.evictable)
     {
@@ -191,19 +224,25 @@ fn full(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Finding>
                 percent(loss),
                 percent(share(evictable, pressure.entries.into()))
             );
-            found.push(
-                Finding::new(Id::FullAndAssured, Level::Critical, says)
-                    .evidence(&[
-                        ("evictable", as_f64(evictable)),
-                        ("buckets", pressure.buckets.unwrap_or(0).into()),
-                        ("loss_when_full", loss),
-                    ])
-                    .remedy(format!(
-                        "The kernel does not clear TIME_WAIT by itself: delete those entries, which is \
-                         safe for new connections. Then raise the limits. {TIMEOUTS_STAY}"
-                    ))
-                    .now(DELETE_TIME_WAIT),
-            );
+            let finding = Finding::new(Id::FullAndAssured, Level::Critical, says).evidence(&[
+                ("evictable", as_f64(evictable)),
+                ("buckets", pressure.buckets.unwrap_or(0).into()),
+                ("loss_when_full", loss),
+            ]);
+            let finding = first_aid(diagnosis, finding);
+            // Without closed connections there is nothing to spare.
+            found.push(match finding.now {
+                Some(_) => finding.remedy(format!(
+                    "The kernel does not clear TIME_WAIT by itself: delete those entries, which is \
+                     safe for new connections. Then raise the limits. {TIMEOUTS_STAY}"
+                )),
+                None => raise(
+                    diagnosis,
+                    finding
+                        .remedy("Nothing can be spared: raise the limits (see table-near-full)."),
+                    pressure.limit.map(|limit| limit.saturating_mul(2)),
+                ),
+            });
         }
     }
 }
@@ -211,18 +250,19 @@ fn full(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Finding>
 /// Hash chains. The table is one for all namespaces.
 fn chains(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Finding>) {
     let Some(buckets) = diagnosis.limits.get(Setting::Buckets).filter(|b| *b != 0) else { return };
-    let limit = diagnosis.limits.get(Setting::Max).unwrap_or(0);
-    let long = diagnosis.delta.as_ref().map_or(0, |delta| delta.statistics.losses().chain);
+    let limit = diagnosis.limits.get(Setting::Max).filter(|limit| *limit != 0);
+    let long = diagnosis.delta.as_ref().map_or(0, |delta| delta.losses.chain);
     let mean =
         diagnosis.entries_of_all_namespaces.map(|all| 2.0 * as_f64(all) / f64::from(buckets));
-    let when_full = 2.0 * f64::from(limit) / f64::from(buckets);
+    let when_full = limit.map(|limit| (limit, 2.0 * f64::from(limit) / f64::from(buckets)));
+    let too_long_when_full = when_full.filter(|(_, mean)| *mean > thresholds.chain_when_full);
     let says = if long > 0 {
         format!("{} packets lost because their hash chain was too long", Grouped(long))
     } else if let Some(mean) = mean.filter(|mean| *mean >= thresholds.chain_critical) {
         format!("hash chains have {mean:.0} entries on average; packets are lost from about 40 on")
-    } else if when_full > thresholds.chain_when_full {
+    } else if let Some((limit, mean)) = too_long_when_full {
         format!(
-            "{} buckets for a limit of {}: a full table has chains of {when_full:.0} entries",
+            "{} buckets for a limit of {}: a full table has chains of {mean:.0} entries",
             Grouped(buckets.into()),
             Grouped(limit.into())
         )
@@ -231,17 +271,15 @@ fn chains(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Findin
     };
     let critical = long > 0 || mean.is_some_and(|mean| mean >= thresholds.chain_critical);
     let level = if critical { Level::Critical } else { Level::Warning };
-    let mut evidence = vec![("buckets", buckets.into()), ("limit", limit.into())];
+    let mut evidence = vec![("buckets", f64::from(buckets))];
+    evidence.extend(limit.map(|limit| ("limit", f64::from(limit))));
     evidence.extend(mean.map(|mean| ("chain_length_mean", mean)));
     evidence.push(("lost", as_f64(long)));
     let finding = Finding::new(Id::ChainsTooLong, level, says).evidence(&evidence).remedy(
         "Raise nf_conntrack_buckets to nf_conntrack_max: it works at once, without a restart. A higher \
          limit alone makes it worse. Nothing of it is in the kernel's log.",
     );
-    found.push(match diagnosis.is_host {
-        Some(true) => finding.now(format!("ctnetlink limits set buckets={limit} --dry-run")),
-        _ => finding,
-    });
+    found.push(raise(diagnosis, finding, None));
 }
 
 /// Settings that are known to be trouble, whatever the table holds.
@@ -253,22 +291,21 @@ fn settings(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Find
         let (per_core, least, most) = KUBE_PROXY;
         let wanted = per_core.saturating_mul(processors).clamp(least, most);
         if max != 0 && max < wanted {
-            found.push(
-                Finding::new(
-                    Id::BelowKubeProxy,
-                    Level::Warning,
-                    format!(
-                        "the limit is {}; kube-proxy would set {} here",
-                        Grouped(max.into()),
-                        Grouped(wanted.into())
-                    ),
-                )
+            // What kube-proxy leaves behind, or a cluster that was given: this is a node.
+            let is_node = diagnosis.stale.is_some()
+                || get(Setting::TcpCloseWait) == Some(CLOSE_WAIT_OF_KUBE_PROXY);
+            let level = if is_node { Level::Warning } else { Level::Info };
+            let says = format!(
+                "the limit is {}; kube-proxy would set {} on a node",
+                Grouped(max.into()),
+                Grouped(wanted.into())
+            );
+            let finding = Finding::new(Id::BelowKubeProxy, level, says)
                 .evidence(&[("limit", max.into()), ("kube_proxy", wanted.into())])
                 .remedy(
                     "kube-proxy is not running, or was not allowed to set it: set it on the host.",
-                )
-                .now(format!("ctnetlink limits set max={wanted} buckets={wanted} --dry-run")),
-            );
+                );
+            found.push(raise(diagnosis, finding, Some(wanted)));
         }
     }
     if diagnosis.is_host == Some(false) {
@@ -298,7 +335,10 @@ fn settings(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Find
             evidence.push(("established", as_f64(count)));
             if let Some(idle) = summary.idle_for_an_hour {
                 evidence.push(("idle_for_an_hour", as_f64(idle)));
-                says += &format!("; {} of them are idle for an hour", percent(share(idle, count)));
+                says += &format!(
+                    "; at least {} of them are idle for an hour",
+                    percent(share(idle, count))
+                );
             }
         }
         found.push(
@@ -334,36 +374,33 @@ fn table(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Finding
         }
         let mut evidence = vec![("time_wait", as_f64(time_wait)), ("entries", as_f64(all))];
         evidence.extend(timeout.map(|timeout| ("timeout", timeout.into())));
-        found.push(
-            Finding::new(Id::TimeWait, Level::Warning, says)
-                .evidence(&evidence)
-                .remedy(format!(
-                    "Keep-alive and connection pools at the busiest frontend; \
-                     nf_conntrack_tcp_timeout_time_wait at 30. {TIMEOUTS_STAY}"
-                ))
-                .now(DELETE_TIME_WAIT),
-        );
+        evidence.extend(summary.churn.tcp_closed.map(|closed| ("closed_per_second", closed)));
+        let busiest = summary.frontends.rows.iter().find(|row| row.protocol == Some(Protocol::TCP));
+        let busiest = busiest.map_or(String::new(), |row| format!(" ({row})"));
+        let finding = Finding::new(Id::TimeWait, Level::Warning, says).evidence(&evidence);
+        found.push(first_aid(diagnosis, finding).remedy(format!(
+            "Keep-alive and connection pools at the busiest frontend{busiest}; \
+             nf_conntrack_tcp_timeout_time_wait at 30. {TIMEOUTS_STAY}"
+        )));
     }
     if thresholds.dns.is_reached(summary.dns, all) {
         let mut says = format!("DNS has {} of the table", percent(share(summary.dns, all)));
         if let Some(rate) = summary.churn.dns {
             says += &format!(", {rate:.0} new flows a second");
         }
-        found.push(
-            Finding::new(Id::DnsShare, Level::Warning, says)
-                .evidence(&[("dns", as_f64(summary.dns)), ("entries", as_f64(all))])
-                .remedy(
-                    "NodeLocal DNSCache: queries to it are not tracked (NOTRACK), and it asks on over \
+        let mut evidence = vec![("dns", as_f64(summary.dns)), ("entries", as_f64(all))];
+        evidence.extend(summary.churn.dns.map(|rate| ("per_second", rate)));
+        found.push(Finding::new(Id::DnsShare, Level::Warning, says).evidence(&evidence).remedy(
+            "NodeLocal DNSCache: queries to it are not tracked (NOTRACK), and it asks on over \
                      TCP with force_tcp (prefer_udp does the opposite). Fewer names tried (ndots), \
                      nf_conntrack_udp_timeout at 10.",
-                ),
-        );
+        ));
     }
     let syn = tcp("SYN_SENT") + tcp("SYN_RECV") + tcp("SYN_SENT2");
     if thresholds.syn.is_reached(syn, all) {
         let top = summary.syn_sources.rows.first();
         let sources = summary.syn_sources.different;
-        let flood = sources.is_none_or(|sources| sources > FLOOD_SOURCES);
+        let flood = sources.is_none_or(|sources| sources > thresholds.flood_sources);
         let mut says = format!("{} of the table waits for a handshake", percent(share(syn, all)));
         says +=
             if flood { ", from many sources: a SYN flood" } else { ": a scan, or a dead target" };
@@ -373,6 +410,7 @@ fn table(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Finding
         found.push(
             Finding::new(Id::SynFlood, Level::Warning, says)
                 .evidence(&[("syn", as_f64(syn)), ("entries", as_f64(all))])
+                .evidence(&sources.map(|sources| ("sources", as_f64(sources))).into_iter().collect::<Vec<_>>())
                 .remedy(
                     "SYNPROXY before a service that is flooded; a NetworkPolicy for a pod that scans; \
                      nf_conntrack_tcp_timeout_syn_sent and _syn_recv at 30.",
@@ -419,7 +457,8 @@ fn table(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Finding
         );
     }
     one(summary, thresholds.one, found);
-    let through = summary.translated.rows.first().filter(|row| row.at_least > SOURCE_PORTS);
+    let through =
+        summary.translated.rows.first().filter(|row| row.at_least > thresholds.source_ports);
     if let Some(row) = through {
         let says = format!("{} translated connections to {row}", Grouped(row.at_least));
         found.push(ports_exhausted(says, row.at_least));

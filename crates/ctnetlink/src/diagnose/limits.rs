@@ -36,16 +36,29 @@ impl Limits {
         Setting::ALL.iter().filter_map(|setting| Some((*setting, self.get(*setting)?)))
     }
 
-    /// Whether this is the initial network namespace, the host's: there alone the
-    /// [global](Setting::is_global) settings have a writable file (Linux 5.13). `None` if the file is
-    /// not there.
+    /// Whether this is the initial network namespace, the host's: there alone the file of
+    /// [`Buckets`](Setting::Buckets) is writable. `None` if the file is not there.
     pub fn is_initial_namespace(&self) -> Option<bool> {
         self.initial_namespace
     }
 
-    pub(crate) fn set(&mut self, setting: Setting, value: u32) {
+    /// The same with a value for a setting, such as one that was saved with a table.
+    ///
+    /// ```
+    /// use ctnetlink::diagnose::{Limits, Setting};
+    /// let limits = Limits::default().with(Setting::Udp, 30);
+    /// assert_eq!(limits.get(Setting::Udp), Some(30));
+    /// ```
+    #[must_use]
+    pub fn with(mut self, setting: Setting, value: u32) -> Limits {
         self.values.resize(Setting::ALL.len(), None);
         self.values[setting.index()] = Some(value);
+        self
+    }
+
+    /// Whether none is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
     }
 
     /// Reads what the thread's namespace has. `/proc/sys/net` follows the thread that opens a file.
@@ -54,7 +67,8 @@ impl Limits {
             |setting: &Setting| fs::read_to_string(setting.path()).ok()?.trim().parse().ok();
         Limits {
             values: Setting::ALL.iter().map(number).collect(),
-            initial_namespace: fs::metadata(Setting::Max.path())
+            // The limit's file was writable everywhere before 5.13, and may be again one day.
+            initial_namespace: fs::metadata(Setting::Buckets.path())
                 .ok()
                 .map(|file| !file.permissions().readonly()),
         }
@@ -101,7 +115,7 @@ impl Conntrack {
     /// ```
     pub fn set_limit(&self, setting: Setting, value: u32) -> Result<()> {
         let refused = |source| Error::Setting { path: setting.path(), value, source };
-        if value > setting.most() {
+        if value > setting.largest_value() {
             return Err(refused(io::Error::from_raw_os_error(libc::EINVAL)));
         }
         self.within(|| fs::write(setting.path(), value.to_string()).map_err(refused))
@@ -119,12 +133,10 @@ impl Conntrack {
 
     /// Fills in the limit, which netlink knows too, where `/proc` is not mounted.
     pub(super) fn limits_or_totals(&self) -> Result<Limits> {
-        let mut limits = self.limits()?;
-        if limits.get(Setting::Max).is_none() {
-            if let Ok(limit) = self.limit() {
-                limits.set(Setting::Max, limit);
-            }
+        let limits = self.limits()?;
+        match (limits.get(Setting::Max), self.limit()) {
+            (None, Ok(limit)) => Ok(limits.with(Setting::Max, limit)),
+            _ => Ok(limits),
         }
-        Ok(limits)
     }
 }

@@ -87,6 +87,8 @@ pub struct Diagnosis {
     pub pressure: Option<Pressure>,
     /// The kernel's counters since the namespace exists.
     pub statistics: Option<Statistics>,
+    /// Packets lost since then.
+    pub losses: Option<Losses>,
     /// What was counted during the interval.
     pub delta: Option<Delta>,
     /// The settings in force.
@@ -97,7 +99,7 @@ pub struct Diagnosis {
     pub expectations: Option<u64>,
     /// Entries of all network namespaces, which share the hash table; only root sees them.
     pub entries_of_all_namespaces: Option<u64>,
-    /// The last line of the kernel's log about a full table.
+    /// The last line of the kernel's log about a full table, if this namespace has dropped packets.
     pub table_full: Option<LogLine>,
     /// Stale UDP entries, if a desired state was given.
     pub stale: Option<u64>,
@@ -200,9 +202,10 @@ impl<'c> Diagnose<'c> {
     ///
     /// # Errors
     ///
-    /// Cancelled; the namespace cannot be entered.
+    /// Cancelled; the namespace cannot be entered; a threshold that makes no sense.
     pub fn run(self) -> Result<Diagnosis> {
         let ct = self.ct;
+        self.thresholds.check()?;
         let limits = ct.limits_or_totals()?;
         let mut diagnosis = Diagnosis {
             is_host: limits.is_initial_namespace(),
@@ -211,6 +214,15 @@ impl<'c> Diagnose<'c> {
             limits,
             ..Diagnosis::default()
         };
+        if diagnosis.limits.get(Setting::Buckets).is_none() {
+            let why = match diagnosis.limits.is_empty() {
+                true => {
+                    "/proc/sys/net/netfilter has none: nf_conntrack is not loaded, or /proc/sys is hidden"
+                }
+                false => "/proc/sys/net/netfilter has no nf_conntrack_buckets",
+            };
+            diagnosis.miss("settings: limits, timeouts, length of the hash chains", why);
+        }
         let start = Instant::now();
         let (mut trend, mut counters) = (Trend::default(), Accumulator::default());
         match ct.entries_now() {
@@ -225,6 +237,7 @@ impl<'c> Diagnose<'c> {
             Ok(sample) => {
                 counters.add(start.elapsed(), &sample);
                 diagnosis.statistics = Some(*counters.total());
+                diagnosis.losses = Some(counters.losses());
             }
             Err(error) => diagnosis.miss("counters", error),
         }
@@ -235,6 +248,7 @@ impl<'c> Diagnose<'c> {
                 Ok(sample) => {
                     diagnosis.delta = counters.add(start.elapsed(), &sample);
                     diagnosis.statistics = Some(*counters.total());
+                    diagnosis.losses = Some(counters.losses());
                 }
                 Err(error) => diagnosis.miss("counters", error),
             }
@@ -275,13 +289,32 @@ impl<'c> Diagnose<'c> {
             }
         }
         match self.ct.expectations() {
+            // At most nf_conntrack_expect_max.
             Ok(all) => diagnosis.expectations = Some(all.len() as u64),
+            Err(error @ Error::Cancelled { .. }) => return Err(error),
             Err(error) => diagnosis.miss("expectations", error),
         }
-        if let Some(desired) = self.desired {
-            let report = Reconciler::new(Profile::Strict).dry_run(true).run(self.ct, desired)?;
-            diagnosis.stale = Some(report.families.iter().map(|family| family.stale).sum());
+        self.count_stale(diagnosis)
+    }
+
+    /// A count that is not of the whole table is none.
+    fn count_stale(&self, diagnosis: &mut Diagnosis) -> Result<()> {
+        let Some(desired) = self.desired else { return Ok(()) };
+        let stale = Reconciler::new(Profile::Strict).dry_run(true).run(self.ct, desired);
+        let error = match stale {
+            Ok(report) => match report.families.iter().find_map(|family| family.error.clone()) {
+                None => {
+                    diagnosis.stale = Some(report.families.iter().map(|f| f.stale).sum());
+                    return Ok(());
+                }
+                Some(error) => error,
+            },
+            Err(error) => error,
+        };
+        if error.is_cancelled() {
+            return Err(error);
         }
+        diagnosis.miss("stale entries", error);
         Ok(())
     }
 
@@ -299,10 +332,14 @@ impl<'c> Diagnose<'c> {
     fn outside(&self, diagnosis: &mut Diagnosis) {
         diagnosis.entries_of_all_namespaces = environment::entries_of_all_namespaces();
         if diagnosis.entries_of_all_namespaces.is_none() {
-            diagnosis.miss("length of the hash chains", "/proc/slabinfo can be read by root only");
+            let why =
+                "/proc/slabinfo cannot be read (root of the host can), or has no nf_conntrack";
+            diagnosis.miss("entries of all namespaces", why);
         }
-        match environment::table_full_line(self.ct.inode()) {
-            Ok(line) => diagnosis.table_full = line,
+        let own = (diagnosis.is_host == Some(false)).then(|| self.ct.inode());
+        let dropped = diagnosis.losses.is_none_or(|losses| losses.full > 0);
+        match environment::table_full_line(own) {
+            Ok(line) => diagnosis.table_full = line.filter(|_| dropped),
             Err(error) => diagnosis.miss("kernel log", format!("/dev/kmsg: {error}")),
         }
     }

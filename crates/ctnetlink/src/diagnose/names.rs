@@ -68,7 +68,8 @@ impl Names {
 
     pub(super) fn fill_in(&self, top: &mut Top) {
         for row in &mut top.rows {
-            row.name = self.of_row(row);
+            // What another set of names has given stays.
+            row.name = self.of_row(row).or(row.name.take());
         }
     }
 

@@ -12,6 +12,9 @@ const BUCKETS_SEARCHED: f64 = 8.0;
 /// Each entry is in two chains, one a direction.
 const TUPLES: f64 = 2.0;
 
+/// Entries from which a full table can be foretold.
+const LEAST_SAMPLE: u32 = 1_000;
+
 /// How bad something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
@@ -48,13 +51,12 @@ impl std::fmt::Display for Level {
 /// assert!((full.loss_when_full().unwrap_or_default() - 0.852).abs() < 0.001);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Pressure {
     /// Entries of the namespace, as the kernel counts them: with dying ones, and those that have
     /// expired and are still there.
     pub entries: u32,
-    /// How many it may have; `None` if there is no limit.
+    /// How many it may have; 0 if there is no limit (up to Linux 6.16), `None` if it is not known.
     pub limit: Option<u32>,
     /// Buckets of the hash table, which all namespaces share.
     pub buckets: Option<u32>,
@@ -67,7 +69,6 @@ pub struct Pressure {
 impl Pressure {
     /// A count and a limit; a limit of 0 is none, as in the kernel (up to Linux 6.16).
     pub fn new(entries: u32, limit: Option<u32>) -> Pressure {
-        let limit = limit.filter(|limit| *limit != 0);
         Pressure { entries, limit, buckets: None, evictable: None, growth: None }
     }
 
@@ -95,12 +96,16 @@ impl Pressure {
     /// Which part of the limit is used, from 0 to 1; 0 without a limit. More than 1 if the limit was
     /// lowered.
     pub fn usage(&self) -> f64 {
-        self.limit.map_or(0.0, |limit| f64::from(self.entries) / f64::from(limit))
+        self.real_limit().map_or(0.0, |limit| f64::from(self.entries) / f64::from(limit))
+    }
+
+    fn real_limit(&self) -> Option<u32> {
+        self.limit.filter(|limit| *limit != 0)
     }
 
     /// How many more entries fit; `None` without a limit.
     pub fn headroom(&self) -> Option<u32> {
-        self.limit.map(|limit| limit.saturating_sub(self.entries))
+        self.real_limit().map(|limit| limit.saturating_sub(self.entries))
     }
 
     /// How bad the usage is.
@@ -125,16 +130,36 @@ impl Pressure {
     /// The kernel then searches 8 buckets for an entry to evict, and evicts only entries without
     /// `ASSURED`. With U of those in a namespace, each in two chains, and B buckets, the search finds
     /// none with a probability of exp(-16 U / B). Before the table is full, U is what it will be if
-    /// the entries that come are like those that are there. `None` if U or B is not known, or nothing
-    /// is there.
+    /// the entries that come are like those that are there. `None` if U, B or the limit is not known, if
+    /// there is no limit, or fewer than 1,000 entries to judge by.
     pub fn loss_when_full(&self) -> Option<f64> {
         let (evictable, buckets) = (self.evictable?, self.buckets.filter(|b| *b != 0)?);
-        if self.entries == 0 {
+        if self.real_limit().is_none() || self.entries < LEAST_SAMPLE {
             return None;
         }
         let grown = 1.0_f64.max(self.usage().recip());
-        let tuples = TUPLES * as_f64(evictable) * if self.limit.is_some() { grown } else { 1.0 };
+        let tuples = TUPLES * as_f64(evictable) * grown;
         Some((-BUCKETS_SEARCHED * tuples / f64::from(buckets)).exp())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Pressure {
+    /// The fields, and what follows from them.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("entries", &self.entries)?;
+        map.serialize_entry("limit", &self.limit)?;
+        map.serialize_entry("usage", &self.usage())?;
+        map.serialize_entry("headroom", &self.headroom())?;
+        map.serialize_entry("buckets", &self.buckets)?;
+        map.serialize_entry("evictable", &self.evictable)?;
+        map.serialize_entry("loss_when_full", &self.loss_when_full())?;
+        map.serialize_entry("growth", &self.growth)?;
+        let left = self.time_to_full().map(|left| left.as_secs_f64());
+        map.serialize_entry("seconds_to_full", &left)?;
+        map.end()
     }
 }
 
@@ -153,6 +178,10 @@ mod tests {
         assert_eq!(Pressure::new(5, Some(3)).headroom(), Some(0));
         let unlimited = Pressure::new(5, Some(0));
         assert_eq!((unlimited.headroom(), unlimited.level(&thresholds)), (None, Level::Ok));
+        let unlimited = Pressure::new(5000, Some(0)).evictable(0).buckets(1024);
+        assert_eq!(unlimited.loss_when_full(), None, "it is never full");
+        let idle = Pressure::new(1, Some(1000)).evictable(0).buckets(1024);
+        assert_eq!(idle.loss_when_full(), None, "one entry tells nothing");
     }
 
     #[test]

@@ -60,8 +60,8 @@ macro_rules! settings {
                 match self { $(Setting::$variant => $default,)* }
             }
 
-            /// The largest value that makes sense to the kernel.
-            pub(crate) fn most(self) -> u32 {
+            /// The largest value that makes sense. The kernel refuses some that are smaller.
+            pub fn largest_value(self) -> u32 {
                 match self { $(Setting::$variant => $most,)* }
             }
         }
@@ -206,7 +206,9 @@ mod tests {
             if let Some(short) = setting.name().strip_prefix("nf_conntrack_") {
                 assert_eq!(short.parse::<Setting>().unwrap(), *setting);
             }
-            assert!(setting.default_value().is_none_or(|default| default <= setting.most()));
+            assert!(
+                setting.default_value().is_none_or(|default| default <= setting.largest_value())
+            );
         }
         assert!("nf_conntrack_".parse::<Setting>().is_err());
     }

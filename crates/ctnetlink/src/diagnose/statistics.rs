@@ -55,6 +55,14 @@ impl Losses {
     }
 }
 
+impl Losses {
+    fn add(&mut self, other: Losses) {
+        self.full = self.full.saturating_add(other.full);
+        self.clash = self.clash.saturating_add(other.clash);
+        self.chain = self.chain.saturating_add(other.chain);
+    }
+}
+
 /// Applies an operation to every counter of two sets.
 macro_rules! each {
     ($into:expr, $from:expr, $with:expr) => {
@@ -67,8 +75,9 @@ macro_rules! each {
 }
 
 impl Statistics {
-    /// The packets lost, by reason. `chain_toolong` also counts creations over netlink, which lose
-    /// no packet; `insert_failed` does not.
+    /// The packets lost, by reason, of one CPU: [`Delta::losses`] and [`Accumulator::losses`] add up
+    /// those of all. In sums over CPUs, refused creations over netlink on one CPU would be taken for lost
+    /// packets of another: `chain_toolong` counts them too, `insert_failed` does not.
     pub fn losses(&self) -> Losses {
         let count = |value: Option<u64>| value.unwrap_or(0);
         let chain = count(self.chain_toolong).min(count(self.insert_failed));
@@ -132,6 +141,8 @@ pub struct Delta {
     pub elapsed: Duration,
     /// Sums over all CPUs.
     pub statistics: Statistics,
+    /// Packets lost, of all CPUs.
+    pub losses: Losses,
     /// What each CPU counted, in the order of the kernel's answer.
     pub cpus: Vec<CpuDelta>,
 }
@@ -161,8 +172,8 @@ pub(super) fn as_f64(count: u64) -> f64 {
 /// loop {
 ///     let delta = counters.add(start.elapsed(), &ct.stats_per_cpu()?);
 ///     println!("{} lost now, {} in all",
-///         delta.map_or(0, |delta| delta.statistics.losses().total()),
-///         counters.total().losses().total());
+///         delta.map_or(0, |delta| delta.losses.total()),
+///         counters.losses().total());
 ///     std::thread::sleep(Duration::from_secs(2));
 /// }
 /// # }
@@ -170,6 +181,7 @@ pub(super) fn as_f64(count: u64) -> f64 {
 #[derive(Debug, Clone, Default)]
 pub struct Accumulator {
     total: Statistics,
+    losses: Losses,
     last: Option<(Duration, Vec<CpuStats>)>,
 }
 
@@ -178,7 +190,10 @@ impl Accumulator {
     /// counted since the one before. The first sample counts from the start of the namespace.
     pub fn add(&mut self, moment: Duration, sample: &[CpuStats]) -> Option<Delta> {
         let Some((before, cpus)) = self.last.replace((moment, sample.to_vec())) else {
-            sample.iter().for_each(|cpu| self.total.add(&Statistics::of(cpu)));
+            for cpu in sample.iter().map(Statistics::of) {
+                self.total.add(&cpu);
+                self.losses.add(cpu.losses());
+            }
             return None;
         };
         let mut delta = Delta { elapsed: moment.saturating_sub(before), ..Delta::default() };
@@ -187,10 +202,17 @@ impl Accumulator {
             let none = CpuStats { cpu: now.cpu, ..CpuStats::default() };
             let statistics = Statistics::since(earlier.unwrap_or(&none), now);
             delta.statistics.add(&statistics);
+            delta.losses.add(statistics.losses());
             delta.cpus.push(CpuDelta { cpu: now.cpu, statistics });
         }
         self.total.add(&delta.statistics);
+        self.losses.add(delta.losses);
         Some(delta)
+    }
+
+    /// Packets lost, of all CPUs and samples.
+    pub fn losses(&self) -> Losses {
+        self.losses
     }
 
     /// The sums of all samples.
@@ -231,6 +253,23 @@ mod tests {
         assert_eq!(delta.statistics.drop, Some(3 + 7));
         // What the kernel does not send stays absent.
         assert_eq!(counters.total().chain_toolong, None);
+    }
+
+    /// Creations over netlink that one CPU refused are no packets of another.
+    #[test]
+    fn losses_are_those_of_each_cpu() {
+        let one = |cpu, drop, insert_failed, chain_toolong| CpuStats {
+            cpu,
+            drop: Some(drop),
+            insert_failed: Some(insert_failed),
+            chain_toolong: Some(chain_toolong),
+            ..CpuStats::default()
+        };
+        let mut counters = Accumulator::default();
+        counters.add(Duration::ZERO, &[one(0, 0, 0, 0), one(1, 0, 0, 0)]);
+        let delta = counters.add(Duration::from_secs(1), &[one(0, 0, 0, 100), one(1, 50, 50, 0)]);
+        let clashes = Losses { full: 0, clash: 50, chain: 0 };
+        assert_eq!((delta.unwrap().losses, counters.losses()), (clashes, clashes));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct Group {
     #[cfg_attr(feature = "serde", serde(serialize_with = "super::display"))]
     pub protocol: Protocol,
     /// The state of TCP and SCTP by the kernel's name (`ESTABLISHED`); of other protocols
-    /// `unreplied`, `replied` or `assured`.
+    /// `unreplied`, `replied` or `assured`; of entries that rest in a flow table `offloaded`.
     pub state: String,
     /// Entries.
     pub entries: u64,
@@ -51,8 +51,8 @@ pub struct Group {
 /// Connections that come and go, read off the remaining timeouts: an entry with more than T - 10 s
 /// left was refreshed within the last 10 s.
 ///
-/// It is absent where entries have more time left than the setting gives, because the setting was
-/// changed, or a timeout policy applies.
+/// It is absent where more than one in a hundred entries has more time left than the setting gives,
+/// because the setting was changed, or a timeout policy applies.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -76,7 +76,8 @@ impl Churn {
     }
 }
 
-/// Entries without an answer, outside the TCP handshake, by what they are.
+/// Entries without an answer, by what they are. A TCP handshake that nobody has answered yet is not
+/// among them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -120,7 +121,8 @@ pub struct Summary {
     pub unreplied: Unreplied,
     /// Entries of DNS: UDP to or from port 53.
     pub dns: u64,
-    /// Established connections on which nothing has come for an hour, if the timeout in force tells.
+    /// Established connections on which nothing has come for an hour: at least so many, if the timeout in
+    /// force tells. Those whose data is not acknowledged yet have a timeout of their own.
     pub idle_for_an_hour: Option<u64>,
     /// Connections that come and go.
     pub churn: Churn,
@@ -132,7 +134,8 @@ pub struct Summary {
     pub sources: Top,
     /// Sources of connections without an answer to their SYN, or to the SYN-ACK.
     pub syn_sources: Top,
-    /// Where source-translated connections go: each uses a source port toward it.
+    /// Where source-translated connections go, for each address that they have after NAT: each uses a
+    /// source port of it. (A destination can be in several rows.)
     pub translated: Top,
 }
 
@@ -149,7 +152,7 @@ impl Summary {
 
     /// Entries without `ASSURED`, which the kernel evicts when the table is full.
     pub fn evictable(&self) -> u64 {
-        self.entries - self.assured
+        self.entries.saturating_sub(self.assured)
     }
 
     fn sum(&self, of: impl Fn(&Group) -> bool) -> u64 {
@@ -175,6 +178,7 @@ impl Summary {
 struct Fresh {
     /// The timeout in force, and the window in seconds.
     rule: Option<(u64, u64)>,
+    seen: u64,
     fresh: u64,
     beyond: u64,
 }
@@ -191,13 +195,14 @@ impl Fresh {
         // The time left is rounded down: one that has just been set shows T or T - 1.
         let left = left.as_secs();
         let fresh = left >= timeout - window && left <= timeout;
+        self.seen += 1;
         self.fresh += u64::from(fresh);
         self.beyond += u64::from(left > timeout);
         fresh
     }
 
     fn per_second(&self, count: u64) -> Option<f64> {
-        let (_, window) = self.rule.filter(|_| self.beyond == 0)?;
+        let (_, window) = self.rule.filter(|_| self.beyond.saturating_mul(100) <= self.seen)?;
         Some(as_f64(count) / as_f64(window))
     }
 }
@@ -216,16 +221,21 @@ pub struct Summarizer {
     udp: Fresh,
     closed: Fresh,
     established: Option<u64>,
+    /// The longest timeout of a connection with data on its way.
+    unacknowledged: u64,
     idle: u64,
     frontends: Counter<Frontend>,
     backends: Counter<Frontend>,
     sources: Counter<IpAddr>,
     fresh_frontends: Counter<Frontend>,
     syn_sources: Counter<IpAddr>,
-    translated: Counter<Frontend>,
+    /// With the address that source NAT has given: its ports are what is used up.
+    translated: Counter<(Frontend, IpAddr)>,
 }
 
 const STATES: usize = 16;
+/// The place of entries that rest in a flow table: the kernel sends neither their state nor a timeout.
+const OFFLOADED: usize = STATES - 1;
 const REPLIES: [&str; 3] = ["unreplied", "replied", "assured"];
 
 fn group(family: Family, protocol: Protocol, state: usize) -> usize {
@@ -247,6 +257,11 @@ impl Summarizer {
             udp: Fresh::of(limits.get(Setting::Udp)),
             closed: Fresh::of(limits.get(Setting::TcpTimeWait)),
             established: limits.get(Setting::TcpEstablished).map(u64::from),
+            unacknowledged: [Setting::TcpUnacknowledged, Setting::TcpMaxRetransTimeout]
+                .into_iter()
+                .filter_map(|setting| limits.get(setting))
+                .max()
+                .map_or(0, u64::from),
             idle: 0,
             frontends: Counter::new(COUNTED),
             backends: Counter::new(COUNTED),
@@ -274,7 +289,7 @@ impl Summarizer {
         self.backends.add(backend);
         self.sources.add(orig.src());
         if status.contains(Status::SRC_NAT) {
-            self.translated.add(backend);
+            self.translated.add((backend, reply.dst()));
         }
         let replied = usize::from(status.contains(Status::SEEN_REPLY));
         let by_reply = if status.contains(Status::ASSURED) { 2 } else { replied };
@@ -285,13 +300,16 @@ impl Summarizer {
             _ if matches!(protocol, Protocol::TCP | Protocol::SCTP) => 0,
             _ => u8::try_from(by_reply).unwrap_or_default(),
         };
-        let number = usize::from(number).min(STATES - 1);
+        let offloaded = status.intersects(Status::OFFLOAD | Status::HW_OFFLOAD);
+        let number = if offloaded { OFFLOADED } else { usize::from(number).min(OFFLOADED - 1) };
         self.groups[group(flow.family(), protocol, number)] += 1;
+        let mut handshake = false;
         if protocol == Protocol::TCP {
-            self.add_tcp(flow, TcpState::from(u8::try_from(number).unwrap_or_default()), frontend);
-        } else if by_reply == 0 {
-            self.unreplied.entries += 1;
+            let state = TcpState::from(u8::try_from(number).unwrap_or_default());
+            handshake = matches!(state, TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2);
+            self.add_tcp(flow, state, handshake, frontend);
         }
+        self.unreplied.entries += u64::from(by_reply == 0 && !handshake);
         if protocol == Protocol::UDP {
             let dns = frontend.port == DNS || backend.port == DNS;
             self.dns += u64::from(dns);
@@ -306,20 +324,22 @@ impl Summarizer {
         }
     }
 
-    fn add_tcp<B: AsRef<[u8]>>(&mut self, flow: &Flow<B>, state: TcpState, frontend: Frontend) {
-        match state {
-            TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2 => {
-                self.syn_sources.add(flow.orig().src());
-            }
-            TcpState::TimeWait if flow.timeout().is_some_and(|left| self.closed.add(left)) => {
-                self.fresh_frontends.add(frontend);
-            }
-            TcpState::Established => {
-                if let (Some(timeout), Some(left)) = (self.established, flow.timeout()) {
-                    self.idle += u64::from(left.as_secs() + HOUR <= timeout);
-                }
-            }
-            _ => {}
+    fn add_tcp<B: AsRef<[u8]>>(
+        &mut self,
+        flow: &Flow<B>,
+        state: TcpState,
+        handshake: bool,
+        frontend: Frontend,
+    ) {
+        let left = flow.timeout();
+        if handshake {
+            self.syn_sources.add(flow.orig().src());
+        } else if state == TcpState::TimeWait && left.is_some_and(|left| self.closed.add(left)) {
+            self.fresh_frontends.add(frontend);
+        } else if let (TcpState::Established, Some(timeout), Some(left)) =
+            (state, self.established, left.map(|left| left.as_secs()))
+        {
+            self.idle += u64::from(left > self.unacknowledged && left + HOUR <= timeout);
         }
     }
 
@@ -340,12 +360,12 @@ impl Summarizer {
             new_per_second: None,
         };
         let with_rate = |frontend: &Frontend| {
-            let fresh = self.fresh_frontends.at_least(frontend);
-            let new_per_second = match frontend.protocol {
+            let fresh = self.fresh_frontends.exactly(frontend);
+            let new_per_second = fresh.and_then(|fresh| match frontend.protocol {
                 Protocol::UDP => self.udp.per_second(fresh),
                 Protocol::TCP => self.closed.per_second(fresh),
                 _ => None,
-            };
+            });
             TopRow { new_per_second, ..place(frontend) }
         };
         let address = |address: &IpAddr| TopRow {
@@ -366,7 +386,7 @@ impl Summarizer {
             backends: self.backends.top(rows, place),
             sources: self.sources.top(rows, address),
             syn_sources: self.syn_sources.top(rows, address),
-            translated: self.translated.top(rows, place),
+            translated: self.translated.top(rows, |(backend, _)| place(backend)),
             zones: self.zones,
         }
     }
@@ -383,6 +403,7 @@ fn named(groups: &[u64]) -> Vec<Group> {
                 }
                 let number = u8::try_from(state).unwrap_or_default();
                 let state = match protocol {
+                    _ if state == OFFLOADED => "offloaded".to_owned(),
                     Protocol::TCP => TcpState::from(number).to_string(),
                     Protocol::SCTP => SctpState::from(number).to_string(),
                     _ => REPLIES[state.min(2)].to_owned(),

@@ -1,5 +1,7 @@
 //! From where on something is a finding, and who says so.
 
+use crate::error::{Error, Result};
+
 /// Usage: `NodeHighNumberConntrackEntriesUsed` of node-mixin.
 pub(super) const USAGE_WARNING: f64 = 0.75;
 /// Usage: netdata's alarm, and common practice.
@@ -10,8 +12,8 @@ pub(super) const USAGE_EVICTION: f64 = 0.95;
 pub(super) const LOSS_WHEN_FULL: f64 = 0.01;
 /// Mean chain length at which packets are lost (measured: 4 % at 39 to 49).
 pub(super) const CHAIN_CRITICAL: f64 = 30.0;
-/// Mean chain length of a full table. The kernel's own factor gives 8, kube-proxy's least number of
-/// buckets (a quarter of the limit) as well.
+/// Mean chain length of a full table: what the kernel's own factor gives (8 entries a bucket, each in
+/// two chains).
 pub(super) const CHAIN_WHEN_FULL: f64 = 16.0;
 /// `TIME_WAIT` entries: part of the table, and at least so many. Proposed by this project, as are
 /// all below that name no source.
@@ -36,7 +38,9 @@ pub(super) const STALE_CRITICAL: f64 = 0.01;
 pub(super) const EXPECTATIONS: f64 = 0.90;
 /// Entries of one destination after NAT (address, port and protocol) that use up the source ports
 /// (28,232 of `ip_local_port_range`).
-pub(super) const SOURCE_PORTS: u64 = 20_000;
+const SOURCE_PORTS: u64 = 20_000;
+/// Sources of unanswered SYNs: more are a flood, fewer a scan, or a dead target.
+const FLOOD_SOURCES: u64 = 1_000;
 /// Tuples that were taken, for each new connection.
 pub(super) const TAKEN_TUPLES: f64 = 10.0;
 /// The shortest timeout of established connections that RFC 5382 (REQ-5) allows: 2 h 4 min.
@@ -108,6 +112,52 @@ pub struct Thresholds {
     pub stale_critical: f64,
     /// Part of the limit on expectations.
     pub expectations: f64,
+    /// Entries of one destination after NAT that use up the source ports.
+    pub source_ports: u64,
+    /// Sources of unanswered SYNs that are a flood.
+    pub flood_sources: u64,
+}
+
+impl Thresholds {
+    /// Whether each makes sense: parts are from 0 to 1, chain lengths are numbers.
+    ///
+    /// # Errors
+    ///
+    /// The first field that does not, with its value. A threshold that is never reached would look like a
+    /// table in which all is well.
+    pub fn check(&self) -> Result<()> {
+        let parts = [
+            ("usage_warning", self.usage_warning),
+            ("usage_critical", self.usage_critical),
+            ("loss_when_full", self.loss_when_full),
+            ("time_wait", self.time_wait.part),
+            ("dns", self.dns.part),
+            ("syn", self.syn.part),
+            ("unreplied", self.unreplied.part),
+            ("established", self.established.part),
+            ("close_wait", self.close_wait.part),
+            ("one", self.one.part),
+            ("hidden", self.hidden.part),
+            ("stale_critical", self.stale_critical),
+            ("expectations", self.expectations),
+        ];
+        let invalid = |name, value, expected| {
+            Err(Error::Invalid(format!("threshold {name}: {value}: expected {expected}")))
+        };
+        for (name, part) in parts {
+            if !(0.0..=1.0).contains(&part) {
+                return invalid(name, part, "a part, from 0 to 1");
+            }
+        }
+        let lengths =
+            [("chain_critical", self.chain_critical), ("chain_when_full", self.chain_when_full)];
+        for (name, length) in lengths {
+            if !(length >= 0.0 && length.is_finite()) {
+                return invalid(name, length, "entries of a chain");
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for Thresholds {
@@ -128,6 +178,27 @@ impl Default for Thresholds {
             hidden: HIDDEN,
             stale_critical: STALE_CRITICAL,
             expectations: EXPECTATIONS,
+            source_ports: SOURCE_PORTS,
+            flood_sources: FLOOD_SOURCES,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_that_are_never_reached_are_refused() {
+        assert!(Thresholds::default().check().is_ok());
+        for wrong in [90.0, f64::NAN, -0.1] {
+            let thresholds = Thresholds { usage_critical: wrong, ..Thresholds::default() };
+            let error = thresholds.check().unwrap_err().to_string();
+            assert!(error.contains("usage_critical") && error.contains("from 0 to 1"), "{error}");
+        }
+        let thresholds = Thresholds { dns: Share::new(20.0, 0), ..Thresholds::default() };
+        assert!(thresholds.check().unwrap_err().to_string().contains("dns"));
+        let thresholds = Thresholds { chain_critical: f64::INFINITY, ..Thresholds::default() };
+        assert!(thresholds.check().is_err());
     }
 }

@@ -25,7 +25,7 @@ pub struct TopRow {
     pub at_least: u64,
     /// It has at most so many entries; the same number if the counts are exact.
     pub at_most: u64,
-    /// New connections a second, where the timeouts tell.
+    /// UDP: new flows a second; TCP: connections closed a second. Where the timeouts tell.
     pub new_per_second: Option<f64>,
 }
 
@@ -78,8 +78,11 @@ impl<T: Eq + Hash + Copy + Ord> Counter<T> {
         self.0.update(item);
     }
 
-    pub(super) fn at_least(&self, item: &T) -> u64 {
-        self.0.lower_bound(item)
+    /// The count of an item, if it is known exactly.
+    pub(super) fn exactly(&self, item: &T) -> Option<u64> {
+        let (least, most) = (self.0.lower_bound(item), self.0.upper_bound(item));
+        // One that was dropped has the error as its upper bound.
+        (least == most && (least > 0 || self.0.maximum_error() == 0)).then_some(least)
     }
 
     /// How many different items were added: at least so many, if the counts are not exact.

@@ -36,7 +36,8 @@ impl Growth {
     }
 }
 
-/// Samples of the count, of the last 300 s, for a growth by least squares. It keeps at most 128.
+/// Samples of the count, of the last 300 s, for a growth by least squares. It keeps at most 128: then
+/// neighbours become their mean.
 ///
 /// The difference of two samples says next to nothing: at 2,000 new entries a second, one second
 /// gives a true growth of 50 as 48 ± 68. A line through a minute gives 51 ± 8.
@@ -54,16 +55,24 @@ impl Growth {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Trend {
-    samples: VecDeque<(Duration, u32)>,
+    samples: VecDeque<(Duration, f64)>,
 }
 
 impl Trend {
     /// Adds a sample: the moment by the caller's monotonic clock, and the count.
     pub fn add(&mut self, moment: Duration, entries: u32) {
-        self.samples.push_back((moment, entries));
-        let too_old = |first: &(Duration, u32)| moment.saturating_sub(first.0) > WINDOW;
-        while self.samples.len() > SAMPLES || self.samples.front().is_some_and(too_old) {
+        self.samples.push_back((moment, entries.into()));
+        let too_old = |first: &(Duration, f64)| moment.saturating_sub(first.0) > WINDOW;
+        while self.samples.front().is_some_and(too_old) {
             self.samples.pop_front();
+        }
+        if self.samples.len() > SAMPLES {
+            // Two neighbours become their mean, so that the line keeps its length and its slope.
+            let all: Vec<_> = self.samples.drain(..).collect();
+            self.samples.extend(all.chunks(2).map(|pair| match pair {
+                [a, b] => ((a.0 + b.0) / 2, f64::midpoint(a.1, b.1)),
+                other => other[0],
+            }));
         }
     }
 
@@ -77,9 +86,10 @@ impl Trend {
         if seconds <= 0.0 {
             return None;
         }
-        let points = self.samples.iter().map(|(moment, entries)| {
-            (moment.saturating_sub(first.0).as_secs_f64(), f64::from(*entries))
-        });
+        let points = self
+            .samples
+            .iter()
+            .map(|(moment, entries)| (moment.saturating_sub(first.0).as_secs_f64(), *entries));
         let count = as_f64(self.samples.len() as u64);
         let (sum_x, sum_y) = points.clone().fold((0.0, 0.0), |(x, y), p| (x + p.0, y + p.1));
         let (mean_x, mean_y) = (sum_x / count, sum_y / count);
@@ -88,7 +98,8 @@ impl Trend {
         });
         let per_second = covariance / variance;
         // Arrivals and departures are independent: the count is a random walk.
-        let error = churn.map(|churn| (2.0 * churn.max(0.0) / seconds).sqrt());
+        // What changed has come or gone, even if the timeouts do not show it.
+        let error = churn.map(|churn| (2.0 * churn.max(per_second.abs()) / seconds).sqrt());
         let enough = self.samples.len() >= LEAST_SAMPLES && span >= LEAST_SPAN;
         let significant = enough && error.is_some_and(|e| per_second.abs() > SIGNIFICANT * e);
         Some(Growth { per_second, error, significant })
@@ -109,6 +120,19 @@ mod tests {
         let two = trend.growth(Some(400.0)).unwrap();
         assert!((two.per_second - 50.0).abs() < 1e-9 && !two.significant, "{two:?}");
         assert!((two.error.unwrap() - 20.0).abs() < 1e-9);
+        // Many samples a second are put together, and not forgotten.
+        let mut fast = Trend::default();
+        for tenth in 0..2_000u32 {
+            fast.add(Duration::from_millis(u64::from(tenth) * 100), 1000 + tenth * 10);
+        }
+        let growth = fast.growth(Some(0.0)).unwrap();
+        assert!(growth.significant && (growth.per_second - 100.0).abs() < 1e-6, "{growth:?}");
+        // One more entry in a quiet table is no trend.
+        let mut quiet = Trend::default();
+        for second in 0..40 {
+            quiet.add(Duration::from_secs(second), 100 + u32::from(second > 20));
+        }
+        assert!(!quiet.growth(Some(0.0)).unwrap().significant);
         // A table that goes up and down by as much as it churns.
         for second in 3..400u64 {
             trend.add(Duration::from_secs(second), if second % 2 == 0 { 100_000 } else { 50_000 });
