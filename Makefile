@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := conntrack nftables iproute2
 
-.PHONY: run test deps lint rust python wheel docs dist stubs examples api screens oldest-rust deny bench fuzz cases churn kernels parity bench-peers clean
+.PHONY: run test deps lint rust python wheel docs dist stubs examples api screens metrics oldest-rust deny bench fuzz cases churn kernels parity bench-peers clean
 
 ## The main job, on a private kube-like table.
 run:
@@ -85,6 +85,10 @@ api:
 ## Writes the screens of docs/runbook.md anew. A test compares them with what the commands print.
 screens:
 	CTNETLINK_WRITE_SCREENS=1 cargo test --locked -p ctnetlink-tests --test cli -- runbook::
+
+## Writes docs/metrics.md from the tables of the metrics. A test compares.
+metrics:
+	CTNETLINK_WRITE_METRICS=1 cargo test --locked -q -p ctnetlink-metrics the_page
 
 ## Checks the core crate with the oldest Rust that it promises (Debian 12's packages, unpacked aside).
 oldest-rust:

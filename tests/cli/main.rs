@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod doctor;
+mod exporter;
 mod reconcile;
 mod runbook;
 mod table;

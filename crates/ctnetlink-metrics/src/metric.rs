@@ -157,6 +157,16 @@ mod tests {
 
     use super::*;
 
+    /// `make metrics` writes it.
+    #[test]
+    fn the_page_is_made_from_the_tables() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+        if std::env::var_os("CTNETLINK_WRITE_METRICS").is_some() {
+            std::fs::write(path, documentation()).unwrap();
+        }
+        assert!(std::fs::read_to_string(path).unwrap() == documentation(), "make metrics");
+    }
+
     #[test]
     fn names_follow_the_conventions() {
         let all = [crate::TABLE, crate::NODE_EXPORTER, crate::PASSES].concat();

@@ -56,7 +56,10 @@ pub const TABLE: &[Metric] = &[
     gauge(
         "ctnetlink_table_limit",
         "How many entries it may have (nf_conntrack_max); absent if there is no limit.",
-        |sample| one(sample.diagnosis.pressure.and_then(|p| p.limit).map(f64::from)),
+        |sample| {
+            let limit = sample.diagnosis.pressure.and_then(|p| p.limit).filter(|limit| *limit != 0);
+            one(limit.map(f64::from))
+        },
     ),
     gauge(
         "ctnetlink_buckets",
