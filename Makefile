@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := conntrack nftables iproute2
 
-.PHONY: run test deps lint rust python wheel docs dist stubs examples api screens metrics oldest-rust deny bench fuzz cases churn kernels parity bench-peers clean
+.PHONY: run test deps lint rust python wheel docs dist stubs examples api screens metrics prometheus oldest-rust deny bench fuzz cases churn kernels parity bench-peers clean
 
 ## The main job, on a private kube-like table.
 run:
@@ -44,7 +44,8 @@ examples:
 ## The Python package, in a virtual environment of its own.
 python: deps $(BIN)/python
 	$(BIN)/pip install --quiet --upgrade "./python[test]"
-	cd python && ../$(BIN)/ruff check . ../examples && ../$(BIN)/ruff format --check . ../examples
+	cd python && ../$(BIN)/ruff check . ../examples ../deploy && \
+	    ../$(BIN)/ruff format --check . ../examples ../deploy
 	cd python && ../$(BIN)/mypy
 	cd python && PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT=1 ../$(BIN)/pyright --pythonpath ../$(BIN)/python \
 	    ctnetlink tests
@@ -89,6 +90,13 @@ screens:
 ## Writes docs/metrics.md from the tables of the metrics. A test compares.
 metrics:
 	CTNETLINK_WRITE_METRICS=1 cargo test --locked -q -p ctnetlink-metrics the_page
+
+## The alert rules, the dashboard and the exporter, with a real Prometheus and node_exporter (Debian's,
+## unpacked aside), in a network namespace of its own. Needs root.
+prometheus: deps $(BIN)/python
+	$(BIN)/pip install --quiet ./python grafana-foundation-sdk
+	cargo build --locked -p ctnetlink-cli
+	$(BIN)/python -P deploy/prometheus/try.py
 
 ## Checks the core crate with the oldest Rust that it promises (Debian 12's packages, unpacked aside).
 oldest-rust:
