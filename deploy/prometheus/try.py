@@ -196,7 +196,8 @@ def run(command: Path) -> None:
     rules = re.sub(r"for: \d+m", "for: 1s", (HERE / "rules.yml").read_text())
     (ASIDE / "rules.yml").write_text(rules)
     (ASIDE / "prometheus.yml").write_text(
-        "global: {scrape_interval: 3s, scrape_timeout: 3s, evaluation_interval: 1s}\nrule_files: [rules.yml]\n"
+        "global: {scrape_interval: 3s, scrape_timeout: 3s, evaluation_interval: 1s}\n"
+        "rule_files: [rules.yml]\n"
         f"scrape_configs: [{{job_name: c, static_configs: [{{targets: ['{EXPORTER}']}}]}}]\n"
     )
     shutil.rmtree(ASIDE / "data", ignore_errors=True)
