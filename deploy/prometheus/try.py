@@ -98,7 +98,7 @@ def get(address: str, path: str) -> str:
         return str(answer.read().decode())
 
 
-def until(what: str, test: Callable[[], bool], seconds: float = 40) -> None:
+def until(what: str, test: Callable[[], bool], seconds: float = 90) -> None:
     """Wait for something."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -267,7 +267,7 @@ def full(entries: Entries, limit: int) -> None:
 
     until("dropped", dropped)
     time.sleep(5)
-    until("a scrape on the open connection", scraped, 15)
+    until("a scrape on the open connection", scraped)
     lost = value("sum(ctnetlink_packets_lost_total)")
     say(f"full: the scrape goes on, ConntrackPacketsDropped fires, {lost} packets lost")
 

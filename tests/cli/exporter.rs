@@ -215,8 +215,7 @@ fn several_namespaces_have_a_label() {
     in_netns(|| {
         insert_all();
         let other = Namespace::new();
-        let (here, there) = (format!("/proc/{}/ns/net", std::process::id()), other.path());
-        let _ = here;
+        let there = other.path();
         let exporter = Exporter::start(&["--netns", &there, "--netns", "/proc/thread-self/ns/net"]);
         let values = exporter.scrape();
         assert_eq!(values[&format!("ctnetlink_table_entries{{netns=\"{there}\"}}")], 0.0);
@@ -249,9 +248,13 @@ fn whatever_connects_a_normal_scrape_goes_on() {
         let mut regular = exporter.connect();
         assert_eq!(regular.scrape()["ctnetlink_up"], 1.0);
         // Those that ask nothing, half a request, and an answer that nobody reads.
+        // A thousand in all, in two halves: a test may have a thousand descriptors.
         let mut idle = Vec::new();
         for n in 0..1000 {
-            let Ok(mut stream) = TcpStream::connect(exporter.address) else { break };
+            if n == 500 {
+                idle.clear();
+            }
+            let mut stream = TcpStream::connect(exporter.address).unwrap();
             match n % 3 {
                 0 => {}
                 1 => drop(stream.write_all(b"GET /metr")),
@@ -259,7 +262,6 @@ fn whatever_connects_a_normal_scrape_goes_on() {
             }
             idle.push(stream);
         }
-        assert!(idle.len() > 500, "{} connections", idle.len());
         assert_eq!(regular.scrape()["ctnetlink_up"], 1.0, "the open connection");
         assert_eq!(exporter.scrape()["ctnetlink_up"], 1.0, "a new one");
         for (request, status) in [

@@ -105,7 +105,7 @@ impl Collector for Passes {
         for metric in PASSES {
             if metric.kind == Kind::Histogram {
                 let count = state.durations.iter().sum();
-                let bounds = bounds().chain([f64::MAX]);
+                let bounds = bounds().chain([f64::INFINITY]);
                 let buckets: Vec<_> = bounds.zip(state.durations).collect();
                 let mut one = encoder.encode_descriptor(
                     metric.name,
@@ -129,5 +129,44 @@ impl Collector for Passes {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ctnetlink::{Conntrack, DesiredState, Profile, Reconciler};
+    use ctnetlink_testbed::fill::{Entry, fill};
+    use ctnetlink_testbed::netns::in_netns;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    #[test]
+    fn runs_add_up() {
+        in_netns(|| {
+            let at = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
+            let (client, vip) = (at("10.0.0.1:1000"), at("10.96.0.10:53"));
+            let builder = DesiredState::builder().udp(vip.ip(), 53);
+            let desired = builder.backends([at("10.244.0.1:53")]).build().unwrap();
+            let passes = Passes::default();
+            let mut registry = Registry::default();
+            registry.register_collector(Box::new(passes.clone()));
+            let ct = Conntrack::open().unwrap();
+            for _ in 0..2 {
+                fill(&[Entry::udp(client, vip, at("10.244.9.9:53"))]);
+                passes.observe(&Reconciler::new(Profile::Strict).run(&ct, &desired).unwrap());
+            }
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            for line in [
+                "ctnetlink_reconcile_deleted_entries_total{ip_family=\"IPv4\"} 2.0",
+                "ctnetlink_reconcile_stale_entries_total{ip_family=\"IPv4\",reason=\"backend_gone\"} 2.0",
+                "ctnetlink_reconcile_errors_total{ip_family=\"IPv6\"} 0.0",
+                "ctnetlink_reconcile_duration_seconds_count 2",
+                "ctnetlink_reconcile_duration_seconds_bucket{le=\"+Inf\"} 2",
+            ] {
+                assert!(text.contains(line), "{line} in\n{text}");
+            }
+        });
     }
 }
