@@ -242,6 +242,11 @@ class Conntrack:
         """
     def limits(self) -> Limits:
         """Return the settings of this network namespace: limits, timeouts, modes. It needs no privilege."""
+    def counters(self) -> list[CpuStats]:
+        """Return the counters of each CPU: those of ``stats_per_cpu()``, or of ``/proc`` without privilege.
+
+        Not every kernel has the file (``CONFIG_NF_CONNTRACK_PROCFS``).
+        """
     def set_limit(self, setting: Setting | str, value: int) -> None:
         """Change a setting of this network namespace, until the next boot.
 

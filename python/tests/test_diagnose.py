@@ -169,6 +169,7 @@ def test_counters_add_up(insert: Insert) -> None:
         assert counters.add(time.monotonic(), ct.stats_per_cpu()) is None
         insert("10.9.0.1", "10.96.0.10", "10.244.1.5")
         delta = counters.add(time.monotonic(), ct.stats_per_cpu())
+        assert ct.counters() == ct.stats_per_cpu()
     assert delta is not None and delta.statistics.insert == 1 and len(delta.cpus) >= 1
     assert counters.total().insert == 1 and delta.per_second(0) == 0.0
     assert Statistics(drop=10, insert_failed=7, chain_toolong=3).losses() == Losses(6, 4, 3)

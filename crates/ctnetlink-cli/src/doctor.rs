@@ -1,11 +1,12 @@
 //! `doctor`.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use ctnetlink::diagnose::{Diagnosis, Level, Names};
 use ctnetlink::{Conntrack, DesiredState};
+use serde_json::{Map, Value};
 
 use crate::failure::{Done, Failure};
 use crate::list::interval;
@@ -88,7 +89,7 @@ pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, 
     let look = Look { ct, names, desired, rows: arguments.rows, summary: !arguments.quick };
     let draw = |found: &Diagnosis| -> Result<String, Failure> {
         Ok(match arguments.json {
-            true => serde_json::to_string(found)?,
+            true => json(found, &namespace.words())?.to_string(),
             false => screen::diagnosis(found, &namespace.words()),
         })
     };
@@ -108,4 +109,19 @@ pub(crate) fn run(namespace: &Namespace, arguments: &Arguments) -> Result<Done, 
         Some(_) => 0,
         None => COULD_NOT_LOOK,
     }))
+}
+
+/// The diagnosis, with what the screen says besides.
+fn json(found: &Diagnosis, namespace: &str) -> Result<Value, Failure> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut all = Map::new();
+    all.insert("verdict".into(), screen::verdict(found, namespace).into());
+    all.insert("complete".into(), screen::is_complete(found).into());
+    all.insert("node".into(), screen::node().into());
+    all.insert("time".into(), now.as_secs().into());
+    if let Value::Object(members) = serde_json::to_value(found)? {
+        all.extend(members);
+    }
+    all.insert("not_checked".into(), screen::NOT_CHECKED.to_vec().into());
+    Ok(Value::Object(all))
 }

@@ -13,7 +13,7 @@ const BAR: u32 = 30;
 const HALF: usize = 39;
 
 /// Other counters and limits that lose packets and look like conntrack, with the command for each.
-const NOT_CHECKED: [&str; 5] = [
+pub(crate) const NOT_CHECKED: [&str; 5] = [
     "cloud allowance: ethtool -S eth0 | grep conntrack_allowance (ENA)",
     "Cilium's own tables: cilium-dbg bpf ct list global | wc -l",
     "reverse path filter: nstat -az TcpExtIPReversePathFilter",
@@ -58,22 +58,31 @@ fn line(text: &mut String, words: &str) {
 }
 
 pub(crate) fn header(text: &mut String, found: &Diagnosis) {
-    let name = rustix::system::uname();
     let kernel = found.kernel.as_deref().unwrap_or("?");
     let which = match found.is_host {
         Some(true) => "host namespace",
         Some(false) => "a namespace of its own",
         None => "unknown namespace",
     };
-    let left =
-        format!("conntrack on {}  Linux {kernel}  {which}", name.nodename().to_string_lossy());
+    let left = format!("conntrack on {}  Linux {kernel}  {which}", node());
     let clock = clock();
     let room = WIDTH.saturating_sub(left.chars().count() + clock.len());
     line(text, &format!("{left}{:1$}{clock}", "", room.max(1)));
 }
 
+/// The name of this machine.
+pub(crate) fn node() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Whether everything was seen that can be wrong.
+pub(crate) fn is_complete(found: &Diagnosis) -> bool {
+    let counted = found.losses.is_some() && found.pressure.is_some();
+    found.summary.is_some() && counted && found.limits.get(Setting::Buckets).is_some()
+}
+
 /// One line that says it. Outside the host's namespace it never says that all is well.
-fn verdict(found: &Diagnosis, namespace: &str) -> String {
+pub(crate) fn verdict(found: &Diagnosis, namespace: &str) -> String {
     let Some(level) = found.level else {
         return "COULD NOT LOOK  see NOT SEEN below".into();
     };
@@ -97,9 +106,7 @@ fn verdict(found: &Diagnosis, namespace: &str) -> String {
         (false, true, _) => "no packet was lost".to_owned(),
         (false, false, _) => "lost packets could not be seen".to_owned(),
     };
-    let whole = found.summary.is_some() && found.losses.is_some() && found.pressure.is_some();
-    let whole = whole && found.limits.get(Setting::Buckets).is_some();
-    let words = match (found.is_host, whole) {
+    let words = match (found.is_host, is_complete(found)) {
         (Some(true), true) => "OK",
         (Some(true), false) => "OK AS FAR AS SEEN",
         (_, true) => "NOTHING FOUND IN THIS NAMESPACE",

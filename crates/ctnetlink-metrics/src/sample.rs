@@ -82,7 +82,7 @@ impl Watched {
         let moment = taken.duration_since(self.start);
         // The sums of the diagnosis are those of 32 bits.
         (diagnosis.statistics, diagnosis.losses, diagnosis.delta) = (None, None, None);
-        match self.ct.stats_per_cpu() {
+        match self.ct.counters() {
             Ok(cpus) => {
                 diagnosis.delta = self.counters.add(moment, &cpus);
                 diagnosis.statistics = Some(*self.counters.total());

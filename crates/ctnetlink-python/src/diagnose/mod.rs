@@ -19,6 +19,7 @@ use crate::desired::DesiredState;
 use crate::error::raise;
 use crate::handle::Conntrack;
 use crate::record::record;
+use crate::stats::CpuStats;
 use crate::value::{FindingId, Level, Setting, Span, lock};
 
 record! {
@@ -239,6 +240,14 @@ impl Conntrack {
     /// value and the reason.
     fn set_limit(&self, py: Python<'_>, setting: Setting, value: u32) -> PyResult<()> {
         self.detached(py, |ct| ct.set_limit(setting.0, value))
+    }
+
+    /// Return the counters of each CPU: those of ``stats_per_cpu()``, or of ``/proc`` without privilege.
+    ///
+    /// Not every kernel has the file (``CONFIG_NF_CONNTRACK_PROCFS``).
+    fn counters(&self, py: Python<'_>) -> PyResult<Vec<CpuStats>> {
+        let stats = self.detached(py, ctnetlink::Conntrack::counters)?;
+        Ok(stats.into_iter().map(CpuStats::from).collect())
     }
 
     /// Dump the table once, and return what holds it, with so many rows of each kind.

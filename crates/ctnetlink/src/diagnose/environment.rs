@@ -5,6 +5,8 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
+use crate::conntrack::stats::CpuStats;
+
 /// The words of the kernel when it drops a packet. From Linux 6.17 on, "in netns N" follows outside
 /// the initial namespace.
 const FULL: &str = "nf_conntrack: table full";
@@ -47,6 +49,37 @@ pub(super) fn entries_of_all_namespaces() -> Option<u64> {
     let text = fs::read_to_string("/proc/slabinfo").ok()?;
     let line = text.lines().find(|line| line.split(' ').next() == Some("nf_conntrack"))?;
     line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The counters of the thread's namespace, from `/proc` (`CONFIG_NF_CONNTRACK_PROCFS`), which anybody may
+/// read: one line for each possible processor, in hexadecimal, under names that the kernel keeps for old
+/// programs (`ct_cpu_seq_show`).
+pub(super) fn counters() -> Option<Vec<CpuStats>> {
+    parse_counters(&fs::read_to_string("/proc/thread-self/net/stat/nf_conntrack").ok()?)
+}
+
+fn parse_counters(text: &str) -> Option<Vec<CpuStats>> {
+    let mut lines = text.lines();
+    let names: Vec<_> = lines.next()?.split_whitespace().collect();
+    let place = |name| names.iter().position(|known| *known == name);
+    let cpu = |(cpu, line): (usize, &str)| {
+        let values: Vec<_> = line.split_whitespace().collect();
+        let value = |name| u32::from_str_radix(values.get(place(name)?)?, 16).ok();
+        Some(CpuStats {
+            cpu: cpu.try_into().ok()?,
+            found: value("found"),
+            invalid: value("invalid"),
+            insert: value("insert"),
+            insert_failed: value("insert_failed"),
+            drop: value("drop"),
+            early_drop: value("early_drop"),
+            error: value("icmp_error"),
+            search_restart: value("search_restart"),
+            clash_resolve: value("clashres"),
+            chain_toolong: value("chainlength"),
+        })
+    };
+    lines.enumerate().map(cpu).collect()
 }
 
 /// The last line of the kernel's log about a full table, if the log can be read (`CAP_SYSLOG`, or
@@ -100,6 +133,28 @@ mod tests {
         }
         assert!(processors().is_some_and(|count| count > 0));
         assert!(kernel().is_some());
+    }
+
+    #[test]
+    fn counters_of_proc() {
+        let text = "entries  clashres found new invalid ignore delete chainlength insert insert_failed \
+                    drop early_drop icmp_error  expect_new expect_create expect_delete search_restart\n\
+                    00000003  00000001 0000000a 0 2 0 0 4 5 6 7 8 9  0 0 0 ff\n\
+                    00000003  0 0 0 0 0 0 0 0 0 1 0 0  0 0 0 0\n";
+        let cpus = parse_counters(text).unwrap();
+        let first = cpus[0];
+        assert_eq!((cpus.len(), cpus[1].cpu, cpus[1].drop), (2, 1, Some(1)));
+        let counts = [first.clash_resolve, first.found, first.invalid, first.chain_toolong];
+        assert_eq!(counts, [1, 10, 2, 4].map(Some));
+        let counts = [first.insert, first.insert_failed, first.drop, first.early_drop];
+        assert_eq!(counts, [5, 6, 7, 8].map(Some));
+        assert_eq!((first.error, first.search_restart), (Some(9), Some(255)));
+        // Before 5.10 the columns have other meanings, or none.
+        let old = parse_counters("entries searched found delete_list\n1 2 3 4\n").unwrap()[0];
+        assert_eq!(
+            (old.found, old.clash_resolve, old.chain_toolong, old.drop),
+            (Some(3), None, None, None)
+        );
     }
 
     #[test]

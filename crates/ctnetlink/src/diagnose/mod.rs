@@ -43,6 +43,7 @@ pub use self::thresholds::{Share, Thresholds};
 pub use self::top::{Top, TopRow};
 pub use self::trend::{Growth, Trend};
 use crate::conntrack::Conntrack;
+use crate::conntrack::stats::CpuStats;
 use crate::error::{Error, Operation, Result};
 use crate::reconcile::Reconciler;
 use crate::reconcile::desired::DesiredState;
@@ -144,6 +145,18 @@ pub struct Diagnose<'c> {
 }
 
 impl Conntrack {
+    /// The counters of each CPU: those of [`stats_per_cpu`](Conntrack::stats_per_cpu), or without the
+    /// privilege for it those of `/proc/net/stat/nf_conntrack`, which not every kernel has
+    /// (`CONFIG_NF_CONNTRACK_PROCFS`).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`stats_per_cpu`](Conntrack::stats_per_cpu), if there is no such file.
+    pub fn counters(&self) -> Result<Vec<CpuStats>> {
+        self.stats_per_cpu()
+            .or_else(|error| self.within(|| Ok(environment::counters()))?.ok_or(error))
+    }
+
     /// Prepares a diagnosis: what holds the table, what is lost, and what to do.
     pub fn diagnose(&self) -> Diagnose<'_> {
         Diagnose {
@@ -233,7 +246,7 @@ impl<'c> Diagnose<'c> {
             }
             Err(error) => diagnosis.miss("entries and limit", error),
         }
-        match ct.stats_per_cpu() {
+        match ct.counters() {
             Ok(sample) => {
                 counters.add(start.elapsed(), &sample);
                 diagnosis.statistics = Some(*counters.total());
@@ -244,7 +257,7 @@ impl<'c> Diagnose<'c> {
         self.look_inside(&mut diagnosis)?;
         if diagnosis.statistics.is_some() && !self.interval.is_zero() {
             self.wait(start)?;
-            match ct.stats_per_cpu() {
+            match ct.counters() {
                 Ok(sample) => {
                     diagnosis.delta = counters.add(start.elapsed(), &sample);
                     diagnosis.statistics = Some(*counters.total());
