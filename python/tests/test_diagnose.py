@@ -2,9 +2,12 @@
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -212,3 +215,36 @@ def test_the_command_obeys_signals() -> None:
     os.kill(child.pid, signal.SIGINT)
     _, errors = child.communicate(timeout=5)
     assert child.returncode == -signal.SIGINT and errors == b""
+
+
+@pytest.mark.parametrize(("key", "status"), [(b"q", 0), (b"\x03", 130)])
+def test_top_on_a_terminal(insert: Insert, key: bytes, status: int) -> None:
+    """Keys choose what is shown, and the terminal is put back."""
+    insert("10.9.0.1", "10.96.0.10", "10.244.1.5")
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-P", "-m", "ctnetlink", "top"]
+    child = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs)
+
+    def until(words: bytes) -> bytes:
+        shown, end = b"", time.monotonic() + 10
+        while words not in shown and time.monotonic() < end:
+            if select.select([ours], [], [], 0.1)[0]:
+                shown += os.read(ours, 65536)
+        assert words in shown, shown
+        return shown
+
+    def modes() -> int:
+        return int(termios.tcgetattr(ours)[3])
+
+    until(b"TOP FRONTENDS")
+    until(b"q quit")
+    assert not modes() & (termios.ICANON | termios.ECHO)
+    os.write(ours, b"s")
+    until(b"TOP SOURCES")
+    os.write(ours, b"d")
+    until(b"ipv4 udp unreplied")
+    os.write(ours, key)
+    assert child.wait(timeout=10) == status
+    assert modes() & termios.ICANON and modes() & termios.ECHO
+    os.close(ours)
+    os.close(theirs)

@@ -64,6 +64,15 @@ impl fmt::Debug for Metric {
     }
 }
 
+/// A gauge without labels.
+pub(crate) const fn gauge(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&Sample) -> Vec<Point>,
+) -> Metric {
+    Metric { name, kind: Kind::Gauge, help, labels: &[], read }
+}
+
 /// One value without labels.
 pub(crate) fn one(value: Option<f64>) -> Vec<Point> {
     value.map(|value| (Vec::new(), value)).into_iter().collect()

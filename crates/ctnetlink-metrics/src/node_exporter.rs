@@ -2,16 +2,11 @@
 
 use ctnetlink::diagnose::Statistics;
 
-use crate::metric::{Kind, Metric, Point, number, one};
+use crate::metric::{Metric, Point, gauge, number, one};
 use crate::sample::Sample;
 
 fn counter(sample: &Sample, read: fn(&Statistics) -> Option<u64>) -> Vec<Point> {
     one(sample.diagnosis.statistics.as_ref().and_then(read).map(number))
-}
-
-/// A gauge without labels.
-const fn gauge(name: &'static str, help: &'static str, read: fn(&Sample) -> Vec<Point>) -> Metric {
-    Metric { name, kind: Kind::Gauge, help, labels: &[], read }
 }
 
 /// The metrics of node_exporter's conntrack collector: names, types and helps exactly as in its release

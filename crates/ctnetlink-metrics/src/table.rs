@@ -10,13 +10,8 @@ use ctnetlink::diagnose::{FindingId, Level, Losses, Setting, Statistics, Summary
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
-use crate::metric::{Kind, Metric, Point, encode, number, one};
+use crate::metric::{Kind, Metric, Point, encode, gauge, number, one};
 use crate::sample::Sample;
-
-/// A metric without labels, and one with.
-const fn gauge(name: &'static str, help: &'static str, read: fn(&Sample) -> Vec<Point>) -> Metric {
-    Metric { name, kind: Kind::Gauge, help, labels: &[], read }
-}
 
 fn summary(sample: &Sample, read: fn(&Summary) -> Option<f64>) -> Vec<Point> {
     one(sample.diagnosis.summary.as_ref().and_then(read))
