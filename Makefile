@@ -80,7 +80,8 @@ stubs:
 
 ## Records the public API of each crate in its api.txt. `make test` fails when it is out of date.
 api:
-	touch crates/ctnetlink/api.txt crates/ctnetlink-kube/api.txt
+	touch crates/ctnetlink/api.txt crates/ctnetlink-kube/api.txt crates/ctnetlink-metrics/api.txt \
+	    crates/ctnetlink-cli/api.txt
 	CTNETLINK_WRITE_API=1 cargo test --locked -p ctnetlink-tests --test repository -- api::
 
 ## Writes the screens of docs/runbook.md anew. A test compares them with what the commands print.

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::{read, root};
 
 /// Crates with a record.
-const CRATES: [&str; 2] = ["ctnetlink", "ctnetlink-kube"];
+const CRATES: [&str; 4] = ["ctnetlink", "ctnetlink-kube", "ctnetlink-metrics", "ctnetlink-cli"];
 
 /// What rustdoc says of a crate with all features, in its own target folder, so that it does not
 /// wait for the build that runs this test.
@@ -15,7 +15,7 @@ fn rustdoc_json(name: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(root()).args(["rustdoc", "--locked", "--lib", "--all-features", "-p", name]);
     // `k8s-openapi` wants a version; it is the application's choice, and the API is the same.
-    if name == "ctnetlink-kube" {
+    if matches!(name, "ctnetlink-kube" | "ctnetlink-cli") {
         cargo.args(["--features", "k8s-openapi/latest"]);
     }
     cargo.arg("--target-dir").arg(&target);
