@@ -124,8 +124,12 @@ fn usage_is_a_warning_from_75_and_critical_from_90_percent() {
             fill_up(entries, entries);
             let found = diagnose(&ct);
             let pressure = found.pressure.unwrap();
-            assert_eq!((pressure.entries, pressure.limit), (entries, Some(limit)));
-            assert_eq!(pressure.evictable, Some(entries.into()));
+            // From 95 % on the garbage collector may evict some (gc_worker_can_early_drop).
+            let evicted = entries - pressure.entries;
+            assert!(evicted < 2000 && (percent == 95 || evicted == 0), "{pressure:?}");
+            assert_eq!(pressure.limit, Some(limit));
+            let shown = pressure.evictable.unwrap();
+            assert!(shown.abs_diff(pressure.entries.into()) < 2000, "{pressure:?}");
             let near_full = found.finding(FindingId::TableNearFull).unwrap();
             assert_eq!(near_full.level, level, "{near_full}");
             assert!(near_full.says.contains(&format!("({percent} %)")), "{near_full}");

@@ -46,6 +46,11 @@ impl Namespace {
         if self.netns.is_empty() {
             return Ok(vec![(None, self.open()?)]);
         }
+        for (place, name) in self.netns.iter().enumerate() {
+            if self.netns[..place].contains(name) {
+                return Err(Failure::BadInput(format!("--netns {name} is given twice")));
+            }
+        }
         self.netns.iter().map(|name| Ok((Some(name.clone()), named(name)?))).collect()
     }
 

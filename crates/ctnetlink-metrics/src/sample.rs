@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use ctnetlink::Conntrack;
-use ctnetlink::diagnose::{Accumulator, Diagnosis, Names, Setting, Summary, Thresholds, Trend};
+use ctnetlink::diagnose::{
+    Accumulator, Delta, Diagnosis, Names, Setting, Statistics, Summary, Thresholds, Trend,
+};
 
 /// How a table is watched.
 #[derive(Debug, Clone)]
@@ -49,6 +51,39 @@ pub struct Sample {
     pub summarized: Option<Instant>,
     /// How many rows of a kind are exposed.
     pub(crate) top: usize,
+    /// Packets lost, and entries evicted, since the table is watched. A counter that began with the
+    /// kernel's total would not be the same after a restart.
+    pub(crate) counted: Counted,
+}
+
+/// Sums of what was counted between samples; `None` if the kernel does not count it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counted {
+    pub(crate) full: Option<u64>,
+    pub(crate) clash: Option<u64>,
+    pub(crate) chain: Option<u64>,
+    pub(crate) evicted: Option<u64>,
+}
+
+impl Counted {
+    /// Begins with 0 where the kernel counts.
+    fn begin(statistics: &Statistics) -> Counted {
+        let zero = |value: Option<u64>| value.map(|_| 0);
+        Counted {
+            full: zero(statistics.drop),
+            clash: zero(statistics.insert_failed),
+            chain: zero(statistics.chain_toolong),
+            evicted: zero(statistics.early_drop),
+        }
+    }
+
+    fn add(&mut self, delta: &Delta) {
+        let add = |sum: &mut Option<u64>, more| *sum = sum.map(|sum| sum.saturating_add(more));
+        add(&mut self.full, delta.losses.full);
+        add(&mut self.clash, delta.losses.clash);
+        add(&mut self.chain, delta.losses.chain);
+        add(&mut self.evicted, delta.statistics.early_drop.unwrap_or(0));
+    }
 }
 
 /// A table that is watched: counters in 64 bits, the growth, and the last summary.
@@ -60,13 +95,25 @@ pub struct Watched {
     counters: Accumulator,
     trend: Trend,
     summary: Option<(Instant, Summary)>,
+    /// When the table was walked last, or could not be.
+    tried: Option<Instant>,
+    counted: Option<Counted>,
 }
 
 impl Watched {
     /// Watches the table of a handle.
     pub fn new(ct: Conntrack, options: Options) -> Watched {
         let (counters, trend) = (Accumulator::default(), Trend::default());
-        Watched { ct, options, start: Instant::now(), counters, trend, summary: None }
+        Watched {
+            ct,
+            options,
+            start: Instant::now(),
+            counters,
+            trend,
+            summary: None,
+            tried: None,
+            counted: None,
+        }
     }
 
     /// Looks at counters, limits and the count. It also walks the table, if the last summary is older
@@ -85,6 +132,9 @@ impl Watched {
         match self.ct.counters() {
             Ok(cpus) => {
                 diagnosis.delta = self.counters.add(moment, &cpus);
+                let begin = Counted::begin(self.counters.total());
+                let counted = self.counted.get_or_insert(begin);
+                diagnosis.delta.iter().for_each(|delta| counted.add(delta));
                 diagnosis.statistics = Some(*self.counters.total());
                 diagnosis.losses = Some(self.counters.losses());
             }
@@ -109,17 +159,17 @@ impl Watched {
             diagnosis,
             summarized: self.summary.as_ref().map(|(moment, _)| *moment),
             top: self.options.top,
+            counted: self.counted.unwrap_or_default(),
         }
     }
 
     /// Walks the table if it is time. A walk that fails leaves the last summary, with its age.
     fn summarize(&mut self, now: Instant) -> bool {
-        let is_fresh = |(moment, _): &(Instant, Summary)| {
-            now.saturating_duration_since(*moment) < self.options.cache
-        };
-        if self.summary.as_ref().is_some_and(is_fresh) {
-            return true;
+        let is_young = |tried: Instant| now.saturating_duration_since(tried) < self.options.cache;
+        if self.tried.is_some_and(is_young) {
+            return self.summary.as_ref().is_some_and(|(moment, _)| is_young(*moment));
         }
+        self.tried = Some(now);
         // At least one row, for the findings about one that has most.
         match self.ct.summary(self.options.top.max(1)) {
             Ok(mut summary) => {

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use ctnetlink::Protocol;
-use ctnetlink::diagnose::{FindingId, Level, Losses, Setting, Statistics, Summary, Top, Unit};
+use ctnetlink::diagnose::{FindingId, Level, Setting, Statistics, Summary, Top, Unit};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use crate::metric::{Kind, Metric, Point, encode, gauge, number, one};
-use crate::sample::Sample;
+use crate::sample::{Counted, Sample};
 
 fn summary(sample: &Sample, read: fn(&Summary) -> Option<f64>) -> Vec<Point> {
     one(sample.diagnosis.summary.as_ref().and_then(read))
@@ -96,16 +96,16 @@ pub const TABLE: &[Metric] = &[
     Metric {
         name: "ctnetlink_packets_lost",
         kind: Kind::Counter,
-        help: "Packets that conntrack lost: the table was full, a clash was lost, or a hash chain was too long.",
+        help: "Packets that conntrack lost since the exporter runs: the table was full, a clash was lost, or a hash chain was too long.",
         labels: &["reason"],
         read: packets_lost,
     },
     Metric {
         name: "ctnetlink_evicted_entries",
         kind: Kind::Counter,
-        help: "Entries evicted because the table was full; each may have been an unanswered DNS query.",
+        help: "Entries evicted since the exporter runs, because the table was full; each may have been an unanswered DNS query.",
         labels: &[],
-        read: |sample| statistic(sample, |s| s.early_drop),
+        read: |sample| one(sample.counted.evicted.map(number)),
     },
     gauge(
         "ctnetlink_stat_clash_resolve",
@@ -156,7 +156,7 @@ pub const TABLE: &[Metric] = &[
     Metric {
         name: "ctnetlink_finding",
         kind: Kind::Gauge,
-        help: "What `ctnetlink doctor` finds: 0 nothing, 1 info, 2 warning, 3 critical.",
+        help: "What `ctnetlink doctor` finds: 0 nothing, 1 info, 2 warning, 3 critical; absent if it was not looked at.",
         labels: &["id"],
         read: findings,
     },
@@ -193,12 +193,11 @@ fn entries(sample: &Sample) -> Vec<Point> {
 }
 
 fn packets_lost(sample: &Sample) -> Vec<Point> {
-    let Some(Losses { full, clash, chain, .. }) = sample.diagnosis.losses else {
-        return Vec::new();
-    };
+    let Counted { full, clash, chain, .. } = sample.counted;
     [("full", full), ("clash", clash), ("chain", chain)]
-        .map(|(reason, count)| (vec![("reason", reason.to_owned())], number(count)))
-        .into()
+        .into_iter()
+        .filter_map(|(reason, count)| Some((vec![("reason", reason.to_owned())], number(count?))))
+        .collect()
 }
 
 fn timeouts(sample: &Sample) -> Vec<Point> {
@@ -218,7 +217,27 @@ fn findings(sample: &Sample) -> Vec<Point> {
         Some(Level::Info) => 1.0,
         _ => 0.0,
     };
-    FindingId::ALL.iter().map(|id| (vec![("id", id.to_string())], level(id))).collect()
+    let judged = FindingId::ALL.iter().filter(|id| is_judged(**id, sample));
+    judged.map(|id| (vec![("id", id.to_string())], level(id))).collect()
+}
+
+/// Whether what a finding is about was looked at: what was not is absent, and not 0.
+fn is_judged(id: FindingId, sample: &Sample) -> bool {
+    use FindingId as Id;
+    let seen = &sample.diagnosis;
+    match id {
+        Id::PacketsDropped | Id::Evicting | Id::SnatPortRace => seen.losses.is_some(),
+        Id::ChainsTooLong | Id::BelowKubeProxy | Id::Established5Days => {
+            seen.limits.get(Setting::Buckets).is_some()
+        }
+        Id::TableNearFull => seen.pressure.is_some(),
+        Id::NotYourLimit => seen.is_host.is_some(),
+        Id::StaleEntries => seen.stale.is_some(),
+        Id::ExpectationsFull => seen.expectations.is_some(),
+        // The count is of now, the walk of some time ago.
+        Id::HiddenEntries => false,
+        _ => seen.summary.is_some(),
+    }
 }
 
 fn top(sample: &Sample) -> Vec<Point> {

@@ -22,6 +22,9 @@ enum State {
     /// Nothing has come yet.
     New,
     Busy,
+    /// It has asked something, but no metrics yet.
+    Idle,
+    /// It has had metrics: a scraper.
     Resting,
 }
 
@@ -35,7 +38,7 @@ struct Connection {
 impl Connection {
     fn is_late(&self, now: Instant) -> bool {
         let limit = match self.state {
-            State::New => FIRST,
+            State::New | State::Idle => FIRST,
             State::Busy => REQUEST,
             State::Resting => REST,
         };
@@ -48,26 +51,21 @@ impl Connection {
 pub(super) struct Connections(Arc<Mutex<HashMap<u64, Connection>>>);
 
 impl Connections {
-    /// Adds one, which ends when it is notified. If there are too many, the oldest of those that have asked
-    /// nothing yet is closed, or else the one that has rested longest.
-    pub(super) fn add(&self, id: u64) -> Arc<Notify> {
+    /// Adds one, which ends when it is notified. If there are too many, the oldest of those that have had no
+    /// metrics yet is closed; if all have, the new one is refused: scrapers stay.
+    pub(super) fn add(&self, id: u64) -> Option<Arc<Notify>> {
         let close = Arc::new(Notify::new());
         let mut all = lock(&self.0);
         if all.len() >= MOST {
-            let rank = |state| match state {
-                State::New => 0,
-                State::Resting => 1,
-                State::Busy => 2,
-            };
-            let victim =
-                all.iter().min_by_key(|(_, c)| (rank(c.state), c.since)).map(|(id, _)| *id);
-            if let Some(victim) = victim.and_then(|id| all.remove(&id)) {
+            let spare = all.iter().filter(|(_, c)| matches!(c.state, State::New | State::Idle));
+            let victim = spare.min_by_key(|(_, c)| c.since).map(|(id, _)| *id)?;
+            if let Some(victim) = all.remove(&victim) {
                 victim.close.notify_one();
             }
         }
         let (state, since) = (State::New, Instant::now());
         all.insert(id, Connection { state, since, close: Arc::clone(&close) });
-        close
+        Some(close)
     }
 
     pub(super) fn remove(&self, id: u64) {
@@ -78,8 +76,9 @@ impl Connections {
         self.enter(id, State::Busy);
     }
 
-    pub(super) fn rests(&self, id: u64) {
-        self.enter(id, State::Resting);
+    /// It waits for the next request, after metrics or something else.
+    pub(super) fn rests(&self, id: u64, metrics: bool) {
+        self.enter(id, if metrics { State::Resting } else { State::Idle });
     }
 
     fn enter(&self, id: u64, state: State) {
@@ -107,28 +106,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_useful_ones_stay() {
+    fn scrapers_stay() {
         let connections = Connections::default();
         for id in 0..MOST as u64 {
-            connections.add(id);
+            assert!(connections.add(id).is_some());
         }
         connections.begins(0);
-        connections.rests(0);
+        connections.rests(0, true);
+        connections.begins(1);
+        connections.rests(1, false);
         for id in 1000..1000 + 2 * MOST as u64 {
-            connections.add(id);
+            assert!(connections.add(id).is_some());
         }
-        let all = lock(&connections.0);
-        assert_eq!(all.len(), MOST);
-        assert!(all.contains_key(&0), "it has been useful");
-        assert!(all.contains_key(&(1000 + 2 * MOST as u64 - 1)), "the newest");
+        assert_eq!(lock(&connections.0).len(), MOST);
+        assert!(lock(&connections.0).contains_key(&0), "it has had metrics");
+        assert!(!lock(&connections.0).contains_key(&1), "it has not");
+        let all: Vec<_> = lock(&connections.0).keys().copied().collect();
+        all.iter().for_each(|id| connections.rests(*id, true));
+        assert!(connections.add(9999).is_none(), "all are scrapers");
+        assert_eq!(lock(&connections.0).len(), MOST);
     }
 
     #[test]
     fn those_that_take_too_long_are_late() {
         let close = Arc::new(Notify::new());
         let since = Instant::now();
-        for (state, limit) in [(State::New, FIRST), (State::Busy, REQUEST), (State::Resting, REST)]
-        {
+        for (state, limit) in [
+            (State::New, FIRST),
+            (State::Idle, FIRST),
+            (State::Busy, REQUEST),
+            (State::Resting, REST),
+        ] {
             let connection = Connection { state, since, close: Arc::clone(&close) };
             assert!(!connection.is_late(since + limit));
             assert!(connection.is_late(since + limit + Duration::from_secs(1)));

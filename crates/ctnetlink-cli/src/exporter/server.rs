@@ -21,8 +21,10 @@ use super::Sampler;
 use super::connections::Connections;
 use crate::failure::{Done, Failure};
 
-/// How long a scrape waits for a new sample: less than the scrape timeout of 10 s.
+/// How long a scrape waits for a new sample if it does not say its timeout.
 const PATIENCE: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(20);
+const METRICS: &str = "/metrics";
 /// How often late connections are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Bytes of a request's head; what is larger is refused.
@@ -52,8 +54,13 @@ pub(super) fn run(
         eprintln!("serving http://{local}/metrics");
         let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed("signal", e))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed("signal", e))?;
+        let mut sampled = sampler.taken.clone();
         let server = Server { registry, sampler, connections: Connections::default() };
         tokio::select! {
+            // Old values must not look like new ones for ever.
+            () = async { while sampled.changed().await.is_ok() {} } => {
+                return Err(Failure::Failed("the sampler has ended".into()));
+            }
             () = accept(&listener, Arc::new(server)) => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -80,7 +87,7 @@ async fn accept(listener: &TcpListener, server: Arc<Server>) {
         };
         id += 1;
         let (server, id) = (Arc::clone(&server), id);
-        let close = server.connections.add(id);
+        let Some(close) = server.connections.add(id) else { continue };
         tokio::spawn(async move {
             let service = service_fn(|request| answer(&server, id, request));
             let connection = http1::Builder::new()
@@ -107,7 +114,8 @@ async fn answer(
     server.connections.begins(id);
     let response = route(server, &request).await;
     // Whoever does not read the answer is found by the next request or by the time it rests.
-    server.connections.rests(id);
+    let metrics = request.uri().path() == METRICS && response.status() == StatusCode::OK;
+    server.connections.rests(id, metrics);
     Ok(response)
 }
 
@@ -118,14 +126,22 @@ async fn route(server: &Server, request: &Request<Incoming>) -> Response<Full<By
         return refused;
     }
     match request.uri().path() {
-        "/metrics" => {
-            server.sampler.fresh(PATIENCE).await;
+        METRICS => {
+            server.sampler.fresh(patience(request)).await;
             metrics(&server.registry, request.headers().get(ACCEPT))
         }
         "/" => plain(StatusCode::OK, "ctnetlink exporter: /metrics\n"),
         "/healthz" => plain(StatusCode::OK, "ok\n"),
         _ => plain(StatusCode::NOT_FOUND, "not found: /metrics\n"),
     }
+}
+
+/// Prometheus says how long it waits; the last values have to be there before that.
+fn patience(request: &Request<Incoming>) -> Duration {
+    let header = request.headers().get("x-prometheus-scrape-timeout-seconds");
+    let seconds = header.and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
+    let patience = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds * 0.7).ok());
+    patience.map_or(PATIENCE, |patience| patience.min(LONGEST))
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
