@@ -58,9 +58,10 @@ $(BIN)/python:
 
 ## The wheels and the source distribution, in target/wheels: for each target that this Rust has, with zig
 ## from PyPI as the linker. Tries the wheel of this machine in fresh environments, without privileges.
+WHEEL ?=
 wheel: $(BIN)/python
 	$(BIN)/pip install --quiet 'maturin>=1.14,<2' ziglang 'auditwheel>=6' twine
-	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -P python/tools/wheels.py
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -P python/tools/wheels.py $(WHEEL)
 
 ## The command as one static binary, with manual pages and completions, in target/dist.
 dist: $(BIN)/python

@@ -1,6 +1,7 @@
 """Builds the wheels, looks at what they need, and tries the one of this machine.
 
 The linker is zig, from PyPI, so that a wheel asks for an old C library whatever this machine has.
+With ``--here``, only the wheel of this machine is built.
 A target whose Rust standard library is not installed is named and left out
 (`rustup target add aarch64-unknown-linux-gnu`); that of this machine must be there.
 """
@@ -109,7 +110,8 @@ def main() -> None:
     targets = installed_targets()
     if here not in targets:
         sys.exit(f"wheels: Rust has no standard library for {here}")
-    for target in TARGETS:
+    only_here = "--here" in sys.argv[1:]
+    for target in [here] if only_here else TARGETS:
         if target not in targets:
             print(f"{target}: not built: `rustup target add {target}` installs what it needs")
             continue
