@@ -3267,7 +3267,7 @@ class Names:
     def add(self, address: AnyAddress, name: str) -> None:
         """Add the name of an address, such as a pod's, in place of one it had."""
     def is_empty(self) -> bool:
-        """Return whether there are none."""
+        """Return whether no name is known."""
     def frontend(self, frontend: Frontend) -> str | None:
         """Return the name of a frontend: the service's, or that of the address with the port."""
     def address(self, address: AnyAddress) -> str | None:
@@ -3350,6 +3350,12 @@ class Diagnosis:
     @property
     def unseen(self) -> list[Unseen]:
         """What could not be looked at."""
+    def chain_length_mean(self) -> float | None:
+        """Return the entries of a hash chain, on average.
+
+        Each entry is in two chains, and all namespaces share them. ``None`` if the entries of all namespaces,
+        or the buckets, are not known.
+        """
     def finding(self, id: FindingId | str) -> Finding | None:
         """Return the finding about something, if it was found."""
     def judge(self, thresholds: Thresholds) -> Diagnosis:

@@ -66,6 +66,8 @@ def test_a_diagnosis_says_what_it_found(insert: Insert) -> None:
         with pytest.raises(ValueError, match="usage_critical: 90"):
             found.judge(Thresholds(usage_critical=90.0))
         assert found.losses == Losses(0, 0, 0)
+        mean = found.chain_length_mean()
+        assert (mean is None) == (found.entries_of_all_namespaces is None)
 
 
 def test_a_summary_has_names(insert: Insert) -> None:

@@ -1,4 +1,4 @@
-"""The build backend: maturin, without its silent download of Rust where there is none."""
+"""The build backend: maturin, which would download Rust in silence where it is not installed."""
 
 import shutil
 import sys

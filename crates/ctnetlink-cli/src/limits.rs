@@ -176,9 +176,14 @@ fn check(setting: Setting, value: u32, limits: &Limits) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The value that a setting is to get.
+fn wanted_value(values: &[(Setting, u32)], wanted: Setting) -> Option<u32> {
+    values.iter().find(|(setting, _)| *setting == wanted).map(|(_, value)| *value)
+}
+
 /// What would make it worse.
 fn harm(values: &[(Setting, u32)], limits: &Limits, entries: Option<u32>) -> Option<String> {
-    let new = |wanted| values.iter().find(|(setting, _)| *setting == wanted).map(|(_, v)| *v);
+    let new = |wanted| wanted_value(values, wanted);
     if let (Some(max), Some(entries)) = (new(Setting::Max), entries)
         && max < entries
     {
@@ -200,7 +205,7 @@ fn mebibytes(bytes: u64) -> Grouped {
 /// What it costs, and what it does not do.
 fn cost(values: &[(Setting, u32)], limits: &Limits) -> String {
     let mut text = String::new();
-    let new = |wanted| values.iter().find(|(setting, _)| *setting == wanted).map(|(_, v)| *v);
+    let new = |wanted| wanted_value(values, wanted);
     if let Some(max) = new(Setting::Max) {
         let bytes = u64::from(max) * ENTRY;
         let _ = writeln!(text, "memory: {} MiB when all entries are in use", mebibytes(bytes));

@@ -73,7 +73,7 @@ fn named(name: &str) -> Result<Conntrack, Failure> {
     })
 }
 
-/// Reads a filter from words; `None` if there are none.
+/// Reads a filter from words; `None` if there are no words.
 pub(crate) fn filter(words: &[String]) -> Result<Option<Filter>, Failure> {
     let text = words.join(" ");
     if text.trim().is_empty() {

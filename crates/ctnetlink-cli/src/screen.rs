@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use ctnetlink::Protocol;
-use ctnetlink::diagnose::{Diagnosis, Finding, Grouped, Level, Setting, Summary, Top};
+use ctnetlink::diagnose::{Diagnosis, Finding, Grouped, Level, Setting, Summary, Top, TopRow};
 
 use crate::output::{clock, rough};
 
@@ -86,9 +86,9 @@ pub(crate) fn verdict(found: &Diagnosis, namespace: &str) -> String {
     let Some(level) = found.level else {
         return "COULD NOT LOOK  see NOT SEEN below".into();
     };
-    let losses = found.delta.as_ref().map(|delta| (delta, delta.losses));
-    if let Some((change, losses)) = losses.filter(|(_, losses)| losses.total() > 0) {
-        let rate = change.per_second(losses.total());
+    if let Some(delta) = found.delta.as_ref().filter(|delta| delta.losses.total() > 0) {
+        let losses = delta.losses;
+        let rate = delta.per_second(losses.total());
         return format!(
             "CRITICAL  packets are being lost: {rate:.0}/s  (full {}, clash {}, chain {})",
             losses.full, losses.clash, losses.chain
@@ -162,11 +162,7 @@ pub(crate) fn state(text: &mut String, found: &Diagnosis) {
     });
     line(text, &format!(" growth   {growth}{}", churn.unwrap_or_default()));
     if let (Some(evictable), Some(loss)) = (pressure.evictable, pressure.loss_when_full()) {
-        let chain = found.entries_of_all_namespaces.zip(pressure.buckets).map(|(all, buckets)| {
-            #[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
-            let mean = 2.0 * all as f64 / f64::from(buckets.max(1));
-            format!("   chains {mean:.1} long")
-        });
+        let chain = found.chain_length_mean().map(|mean| format!("   chains {mean:.1} long"));
         line(
             text,
             &format!(
@@ -227,9 +223,7 @@ pub(crate) fn tables(text: &mut String, left: (&str, &Top), right: (&str, &Top),
 fn table(title: &str, top: &Top, all: u64) -> Vec<String> {
     let mut rows = vec![format!("{title:<20}{:>11} {:>6}", "entries", "share")];
     for row in &top.rows {
-        // Counts that are not exact are upper bounds.
-        let mark = if row.at_least == row.at_most { "" } else { "≤" };
-        let entries = format!("{mark}{}", Grouped(row.at_most));
+        let entries = entries(row);
         rows.push(format!(
             "{:<20}{entries:>11} {:>6}",
             clipped(&row.to_string(), 20 - usize::from(entries.len() > 10)),
@@ -237,6 +231,12 @@ fn table(title: &str, top: &Top, all: u64) -> Vec<String> {
         ));
     }
     rows
+}
+
+/// The entries of a row. A count that is not exact is an upper bound.
+pub(crate) fn entries(row: &TopRow) -> String {
+    let mark = if row.at_least == row.at_most { "" } else { "≤" };
+    format!("{mark}{}", Grouped(row.at_most))
 }
 
 /// A part of the whole, in percent.
@@ -260,12 +260,12 @@ pub(crate) fn clipped(text: &str, width: usize) -> String {
 }
 
 fn findings(text: &mut String, found: &Diagnosis, namespace: &str) {
-    let shown: Vec<_> = found.findings.iter().collect();
+    let shown = &found.findings;
     if shown.is_empty() {
         return;
     }
     line(text, " FINDINGS");
-    for finding in &shown {
+    for finding in shown {
         let mark = match finding.level {
             Level::Critical => 'C',
             Level::Warning => 'W',

@@ -175,8 +175,7 @@ fn draw(view: &mut View, found: &Diagnosis, every: Option<Duration>) -> String {
         let change =
             change.filter(|change| *change != 0).map_or(String::new(), |c| format!("{c:+}"));
         let new = row.new_per_second.map_or(String::new(), |new| format!("{new:.0}"));
-        let mark = if row.at_least == row.at_most { "" } else { "≤" };
-        let entries = format!("{mark}{}", Grouped(row.at_most));
+        let entries = screen::entries(row);
         let row_text = format!(
             " {:<43}{entries:>11} {:>6} {change:>9} {new:>7}",
             screen::clipped(&name, 43),

@@ -64,11 +64,7 @@ pub const TABLE: &[Metric] = &[
     gauge(
         "ctnetlink_chain_length_mean",
         "Entries of a hash chain, on average, counting all namespaces; packets are lost from about 40 on.",
-        |sample| {
-            let buckets = sample.diagnosis.limits.get(Setting::Buckets).filter(|b| *b != 0);
-            let all = sample.diagnosis.entries_of_all_namespaces;
-            one(all.zip(buckets).map(|(all, buckets)| 2.0 * number(all) / f64::from(buckets)))
-        },
+        |sample| one(sample.diagnosis.chain_length_mean()),
     ),
     Metric {
         name: "ctnetlink_entries",

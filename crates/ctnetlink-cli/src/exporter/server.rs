@@ -57,7 +57,7 @@ pub(super) fn run(
         let mut sampled = sampler.taken.clone();
         let server = Server { registry, sampler, connections: Connections::default() };
         tokio::select! {
-            // Old values must not look like new ones for ever.
+            // Nobody would notice that the values only grow older.
             () = async { while sampled.changed().await.is_ok() {} } => {
                 return Err(Failure::Failed("the sampler has ended".into()));
             }

@@ -97,7 +97,9 @@ impl Losses {
     /// All of them.
     #[getter]
     fn total(&self) -> u64 {
-        self.full.saturating_add(self.clash).saturating_add(self.chain)
+        let mut losses = core::Losses::default();
+        (losses.full, losses.clash, losses.chain) = (self.full, self.clash, self.chain);
+        losses.total()
     }
 }
 

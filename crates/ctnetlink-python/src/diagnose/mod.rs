@@ -192,6 +192,14 @@ impl Diagnosis {
         self.0.unseen.iter().map(one).collect()
     }
 
+    /// Return the entries of a hash chain, on average.
+    ///
+    /// Each entry is in two chains, and all namespaces share them. ``None`` if the entries of all namespaces,
+    /// or the buckets, are not known.
+    fn chain_length_mean(&self) -> Option<f64> {
+        self.0.chain_length_mean()
+    }
+
     /// Return the finding about something, if it was found.
     fn finding(&self, id: FindingId) -> PyResult<Option<Finding>> {
         let known = core::FindingId::ALL.iter().find(|known| known.name() == id.0);

@@ -49,10 +49,9 @@ record! {
 impl Churn {
     /// Return connections a second, of all kinds that are known; ``None`` if none is.
     fn new_per_second(&self) -> Option<f64> {
-        match (self.udp, self.tcp_closed) {
-            (None, None) => None,
-            (udp, tcp) => Some(udp.unwrap_or(0.0) + tcp.unwrap_or(0.0)),
-        }
+        let mut churn = core::Churn::default();
+        (churn.udp, churn.tcp_closed) = (self.udp, self.tcp_closed);
+        churn.new_per_second()
     }
 }
 
@@ -205,7 +204,7 @@ impl Summary {
 
     /// Return the entries without ``ASSURED``, which the kernel evicts when the table is full.
     fn evictable(&self) -> u64 {
-        self.entries - self.assured
+        self.entries.saturating_sub(self.assured)
     }
 }
 
@@ -262,7 +261,7 @@ impl Names {
         lock(&self.0).add(address.0, name);
     }
 
-    /// Return whether there are none.
+    /// Return whether no name is known.
     fn is_empty(&self) -> bool {
         lock(&self.0).is_empty()
     }

@@ -252,8 +252,7 @@ fn chains(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Findin
     let Some(buckets) = diagnosis.limits.get(Setting::Buckets).filter(|b| *b != 0) else { return };
     let limit = diagnosis.limits.get(Setting::Max).filter(|limit| *limit != 0);
     let long = diagnosis.delta.as_ref().map_or(0, |delta| delta.losses.chain);
-    let mean =
-        diagnosis.entries_of_all_namespaces.map(|all| 2.0 * as_f64(all) / f64::from(buckets));
+    let mean = diagnosis.chain_length_mean();
     let when_full = limit.map(|limit| (limit, 2.0 * f64::from(limit) / f64::from(buckets)));
     let too_long_when_full = when_full.filter(|(_, mean)| *mean > thresholds.chain_when_full);
     let says = if long > 0 {
@@ -410,7 +409,7 @@ fn table(diagnosis: &Diagnosis, thresholds: &Thresholds, found: &mut Vec<Finding
         found.push(
             Finding::new(Id::SynFlood, Level::Warning, says)
                 .evidence(&[("syn", as_f64(syn)), ("entries", as_f64(all))])
-                .evidence(&sources.map(|sources| ("sources", as_f64(sources))).into_iter().collect::<Vec<_>>())
+                .evidence(sources.map(|sources| ("sources", as_f64(sources))).as_slice())
                 .remedy(
                     "SYNPROXY before a service that is flooded; a NetworkPolicy for a pod that scans; \
                      nf_conntrack_tcp_timeout_syn_sent and _syn_recv at 30.",

@@ -56,7 +56,7 @@ impl Limits {
         self
     }
 
-    /// Whether none is known.
+    /// Whether no setting is known.
     pub(super) fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
@@ -134,9 +134,12 @@ impl Conntrack {
     /// Fills in the limit, which netlink knows too, where `/proc` is not mounted.
     pub(super) fn limits_or_totals(&self) -> Result<Limits> {
         let limits = self.limits()?;
-        match (limits.get(Setting::Max), self.limit()) {
-            (None, Ok(limit)) => Ok(limits.with(Setting::Max, limit)),
-            _ => Ok(limits),
+        if limits.get(Setting::Max).is_some() {
+            return Ok(limits);
         }
+        Ok(match self.limit() {
+            Ok(limit) => limits.with(Setting::Max, limit),
+            Err(_) => limits,
+        })
     }
 }

@@ -37,6 +37,7 @@ pub use self::limits::Limits;
 pub use self::names::Names;
 pub use self::pressure::{Level, Pressure};
 pub use self::setting::{Setting, Unit};
+use self::statistics::as_f64;
 pub use self::statistics::{Accumulator, CpuDelta, Delta, Losses, Statistics};
 pub use self::summary::{Churn, Group, Summarizer, Summary, Unreplied};
 pub use self::thresholds::{Share, Thresholds};
@@ -112,6 +113,13 @@ impl Diagnosis {
     /// The finding about something, if it was found.
     pub fn finding(&self, id: FindingId) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.id == id)
+    }
+
+    /// Entries of a hash chain, on average; each entry is in two chains, and all namespaces share them.
+    /// `None` if the entries of all namespaces, or the buckets, are not known.
+    pub fn chain_length_mean(&self) -> Option<f64> {
+        let buckets = self.limits.get(Setting::Buckets).filter(|buckets| *buckets != 0)?;
+        Some(2.0 * as_f64(self.entries_of_all_namespaces?) / f64::from(buckets))
     }
 
     /// Judges once more, by other thresholds.
@@ -310,7 +318,7 @@ impl<'c> Diagnose<'c> {
         self.count_stale(diagnosis)
     }
 
-    /// A count that is not of the whole table is none.
+    /// Counts stale entries. If the passes do not reach their end, there is no count.
     fn count_stale(&self, diagnosis: &mut Diagnosis) -> Result<()> {
         let Some(desired) = self.desired else { return Ok(()) };
         let stale = Reconciler::new(Profile::Strict).dry_run(true).run(self.ct, desired);

@@ -50,7 +50,7 @@ impl Names {
         self.addresses.insert(address.to_canonical(), name.into());
     }
 
-    /// Whether there are none.
+    /// Whether no name is known.
     pub fn is_empty(&self) -> bool {
         self.frontends.is_empty() && self.addresses.is_empty()
     }

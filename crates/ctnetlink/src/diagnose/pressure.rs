@@ -67,7 +67,7 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    /// A count and a limit; a limit of 0 is none, as in the kernel (up to Linux 6.16).
+    /// A count and a limit. As in the kernel (up to Linux 6.16), 0 means that there is no limit.
     pub fn new(entries: u32, limit: Option<u32>) -> Pressure {
         Pressure { entries, limit, buckets: None, evictable: None, growth: None }
     }
